@@ -1,0 +1,157 @@
+"""Batches for training: shuffled, balanced over classes, or made of mined triplets.
+
+Each is a way of drawing row numbers; :class:`IndexedBatches` turns the numbers into arrays. All
+batches of an epoch have one size, so that a backend compiles the training step once.
+"""
+
+import numpy as np
+
+from ._backend import keras
+
+
+class IndexedBatches(keras.utils.PyDataset):
+    """Batches given by row numbers that are drawn anew for every epoch.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(rng) -> ndarray of int, (n_batches, batch_size)``.
+    gather : callable
+        ``gather(rows) -> (x, y)``, the arrays of one batch.
+    rng : numpy.random.RandomState
+        Source of the draws.
+    redraw : bool, default=True
+        Whether to draw again after each epoch; validation batches stay as they are.
+    """
+
+    def __init__(self, draw, gather, rng, redraw=True):
+        super().__init__()
+        self._draw = draw
+        self._gather = gather
+        self._rng = rng
+        self._redraw = redraw
+        self._rows = draw(rng)
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        return self._gather(self._rows[index])
+
+    def on_epoch_end(self):
+        """Draw the next epoch's rows."""
+        if self._redraw:
+            self._rows = self._draw(self._rng)
+
+
+def draw_shuffled(rng, n_samples, batch_size):
+    """Draw every row once, in random order; the last batch is filled up from the first rows.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState
+        Source of randomness.
+    n_samples, batch_size : int
+        Rows there are, and rows in a batch (fewer if there are not so many).
+
+    Returns
+    -------
+    ndarray of int, shape (n_batches, min(batch_size, n_samples))
+        Row numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort._batches import draw_shuffled
+    >>> draw_shuffled(np.random.RandomState(0), 5, 2).shape
+    (3, 2)
+    """
+    batch_size = min(batch_size, n_samples)
+    n_batches = -(-n_samples // batch_size)
+    return np.resize(rng.permutation(n_samples), (n_batches, batch_size))
+
+
+def draw_balanced(rng, labels, batch_size, samples_per_class):
+    """Draw batches of P classes x K samples, so that every batch holds positives and negatives.
+
+    Each class's rows are dealt out in random order before any comes again. With fewer classes
+    than ``batch_size // samples_per_class``, all classes are in every batch and K grows.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState
+        Source of randomness.
+    labels : ndarray of int, shape (n_samples,)
+        Class of each row, 0 to ``n_classes - 1``, each present.
+    batch_size : int
+        The most rows in a batch.
+    samples_per_class : int
+        The fewest rows of a class in a batch, K.
+
+    Returns
+    -------
+    ndarray of int, shape (n_batches, P * K)
+        Row numbers; about as many as there are samples, K of a class side by side.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort._batches import draw_balanced
+    >>> rows = draw_balanced(np.random.RandomState(0), np.repeat([0, 1, 2], 8), 8, 4)
+    >>> rows.shape, [len(np.unique(r // 8)) for r in rows]
+    ((3, 8), [2, 2, 2])
+    """
+    n_classes = int(labels.max()) + 1
+    classes_per_batch = max(2, min(n_classes, batch_size // samples_per_class))
+    per_class = max(2, batch_size // classes_per_batch)
+    n_batches = -(-len(labels) // (classes_per_batch * per_class))
+    # Whole batches out of each permutation, so that no class comes twice in one batch.
+    batches_per_round = n_classes // classes_per_batch
+    classes = _deal(rng, n_classes, -(-n_batches // batches_per_round))
+    classes = classes[:, : batches_per_round * classes_per_batch].ravel()
+    classes = classes[: n_batches * classes_per_batch]
+    rows = np.empty((len(classes), per_class), dtype=np.intp)
+    for c in range(n_classes):
+        turns = np.flatnonzero(classes == c)
+        members = np.flatnonzero(labels == c)
+        needed = len(turns) * per_class
+        dealt = _deal(rng, len(members), -(-needed // len(members))).ravel()[:needed]
+        rows[turns] = members[dealt].reshape(-1, per_class)
+    return rows.reshape(n_batches, classes_per_batch * per_class)
+
+
+def draw_triplets(rng, anchors, clients, impostors, batch_size):
+    """Draw batches of (anchor, client, impostor), one client and impostor for each anchor.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState
+        Source of randomness.
+    anchors : ndarray of int, shape (n_anchors,)
+        Row numbers of the anchors.
+    clients, impostors : ndarray of int, shape (n_anchors, k)
+        Row numbers to choose from, -1 where there are fewer than k; at least one in each row.
+    batch_size : int
+        The most rows in a batch, all three roles together.
+
+    Returns
+    -------
+    ndarray of int, shape (n_batches, 3 * b)
+        Row numbers: b anchors, then their clients, then their impostors.
+    """
+    order = draw_shuffled(rng, len(anchors), max(1, batch_size // 3))
+    columns = [_choose_one(rng, candidates[order]) for candidates in (clients, impostors)]
+    return np.concatenate([anchors[order], *columns], axis=1)
+
+
+def _deal(rng, n, rounds):
+    """Deal out 0 to n - 1 in random order, as often as asked: shape ``(rounds, n)``."""
+    dealt = [rng.permutation(n) for _ in range(rounds)]
+    return np.array(dealt, dtype=np.intp).reshape(rounds, n)
+
+
+def _choose_one(rng, candidates):
+    """Choose one of the non-negative numbers along the last axis; they stand first."""
+    counts = np.sum(candidates >= 0, axis=-1)
+    chosen = (rng.random_sample(counts.shape) * counts).astype(np.intp)
+    return np.take_along_axis(candidates, chosen[..., None], axis=-1)[..., 0]

@@ -1,0 +1,137 @@
+"""The training loop that every estimator shares: one Keras model, one optimiser, one history."""
+
+import numpy as np
+
+from ._backend import keras
+from ._stored_network import jit_mode
+
+
+class TrainingModel(keras.Model):
+    """A network with its loss, the loss's parts tracked by name.
+
+    Parameters
+    ----------
+    network : keras.Model
+        What is trained.
+    loss : callable
+        ``loss(y, outputs) -> (loss, parts)``, parts a dict of scalar tensors.
+    part_names : sequence of str
+        The keys of parts.
+    """
+
+    def __init__(self, network, loss, part_names):
+        super().__init__()
+        self.network = network
+        self._loss_and_parts = loss
+        self._trackers = [keras.metrics.Mean(name=name) for name in part_names]
+
+    def call(self, x, training=None):
+        """Apply the network."""
+        return self.network(x, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Evaluate the loss and note its parts."""
+        loss, parts = self._loss_and_parts(y, y_pred)
+        for tracker in self._trackers:
+            tracker.update_state(parts[tracker.name])
+        return loss
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar for the whole training, an epoch a step."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Move the bar on and show the epoch's figures."""
+        logs = logs or {}
+        n_epochs = self.params["epochs"]
+        if epoch == 0:
+            self._bar = keras.utils.Progbar(
+                n_epochs, unit_name="epoch", stateful_metrics=list(logs)
+            )
+        values = [(name, float(value)) for name, value in logs.items()]
+        self._bar.update(epoch + 1, values, finalize=epoch + 1 == n_epochs)
+
+    def on_train_end(self, logs=None):
+        """End the line where training stopped early."""
+        if self.model.stop_training:
+            print()
+
+
+def train(
+    network,
+    loss,
+    part_names,
+    batches,
+    *,
+    validation=None,
+    epochs,
+    learning_rate,
+    schedule,
+    patience,
+    callbacks,
+    verbose,
+):
+    """Train a network in place by Adam.
+
+    Parameters
+    ----------
+    network : keras.Model
+        What to train; its weights change.
+    loss, part_names
+        See :class:`TrainingModel`.
+    batches, validation : keras.utils.PyDataset
+        Batches to learn from, and to watch; None for no validation.
+    epochs : int
+        Passes over the batches.
+    learning_rate : float
+        Adam's learning rate, at the start.
+    schedule : {"constant", "cosine"}
+        Whether the rate stays, or falls to zero over the epochs along a cosine.
+    patience : int or None
+        Stop after so many epochs without a better (validation) loss and go back to the best.
+    callbacks : list of keras.callbacks.Callback or None
+        Called during training.
+    verbose : int
+        0 silent, 1 one bar, 2 a line an epoch.
+
+    Returns
+    -------
+    dict of str to list of float
+        Loss, its parts and their validation counterparts, a value an epoch.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss became NaN or infinite.
+    """
+    model = TrainingModel(network, loss, part_names)
+    if schedule == "cosine":
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            learning_rate, epochs * len(batches)
+        )
+    model.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=jit_mode())
+    callbacks = [keras.callbacks.TerminateOnNaN(), *(callbacks or ())]
+    if patience is not None:
+        monitor = "loss" if validation is None else "val_loss"
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                monitor, mode="min", patience=patience, restore_best_weights=True
+            )
+        )
+    if verbose == 1:
+        callbacks.append(ProgressBar())
+    history = model.fit(
+        batches,
+        validation_data=validation,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose=2 if verbose > 1 else 0,
+        shuffle=False,
+    ).history
+    history = {name: [float(v) for v in values] for name, values in history.items()}
+    if not np.all(np.isfinite(history["loss"])):
+        raise FloatingPointError(
+            "The training loss is not finite; a smaller learning_rate may help. "
+            f"Losses by epoch: {history['loss']}."
+        )
+    return history

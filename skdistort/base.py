@@ -1,0 +1,141 @@
+"""What the estimators share: image validation, seeds, tags, the training set-up and scores.
+
+Nothing here knows a loss or an architecture.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._images import infer_image_shape, split_layout, with_channels
+from ._training import train
+
+_POSITIVE_INT = Interval(Integral, 1, None, closed="left")
+
+TRAINING_CONSTRAINTS = {
+    "image_shape": ["array-like", None],
+    "epochs": [_POSITIVE_INT],
+    "batch_size": [_POSITIVE_INT],
+    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "schedule": [StrOptions({"constant", "cosine"})],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "patience": [_POSITIVE_INT, None],
+    "callbacks": [list, None],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+    "random_state": ["random_state"],
+}
+
+
+class KerasTransformer(TransformerMixin, BaseEstimator):
+    """Base of the estimators that train one Keras network on images.
+
+    Subclasses take the parameters named in ``TRAINING_CONSTRAINTS`` and set `network_`,
+    a :class:`~skdistort._stored_network.StoredNetwork`, and `history_` in ``fit``.
+    """
+
+    def _validate_images(self, X, *, reset):
+        """Check images and bring them to ``(n, height, width, channels)``; remember the layout.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+            Images.
+        reset : bool
+            Whether to learn the shape of an image (``fit``) or to hold X to it.
+
+        Returns
+        -------
+        images : ndarray of shape (n_samples, height, width, channels), dtype float32
+            The images.
+        layout : tuple of int or None
+            How to give results back, see :func:`skdistort._images.restore_layout`.
+        """
+        rows, layout = split_layout(X)
+        if not reset and layout is not None and with_channels(layout) != self.image_shape_:
+            raise ValueError(
+                f"X has images of shape {layout}, but {type(self).__name__} was fitted on images "
+                f"of shape {self.image_shape_}."
+            )
+        rows = validate_data(
+            self, rows, dtype="float32", reset=reset, ensure_min_samples=2 if reset else 1
+        )
+        if reset:
+            self.image_shape_ = infer_image_shape(rows.shape[1], layout, self.image_shape)
+        return rows.reshape(len(rows), *self.image_shape_), layout
+
+    def _start_network(self, build):
+        """Return the network to train: a new one, or with `warm_start` the one of the last fit."""
+        previous = getattr(self, "network_", None) if self.warm_start else None
+        network = build()
+        if previous is not None:
+            shapes = [w.shape for w in network.get_weights()]
+            if shapes != [w.shape for w in previous.weights]:
+                raise ValueError(
+                    "warm_start=True needs images and architecture of the previous fit: "
+                    "the weights' shapes differ."
+                )
+            network.set_weights(previous.weights)
+        return network
+
+    def _split_rows(self, n_samples, rng):
+        """Split row numbers into those to train on and those to validate on."""
+        n_validation = int(round(self.validation_fraction * n_samples))
+        if self.validation_fraction == 0:
+            return np.arange(n_samples), None
+        if not 2 <= n_validation <= n_samples - 2:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {n_samples} samples leaves "
+                f"{n_validation} to validate on and {n_samples - n_validation} to train on; "
+                "both need at least 2."
+            )
+        order = rng.permutation(n_samples)
+        return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+    def _train(self, network, loss, part_names, batches, validation):
+        return train(
+            network,
+            loss,
+            part_names,
+            batches,
+            validation=validation,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            patience=self.patience,
+            callbacks=self.callbacks,
+            verbose=int(self.verbose),
+        )
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _check_images(self, X):
+        """Validate images given to a fitted estimator."""
+        check_is_fitted(self)
+        return self._validate_images(X, reset=False)
+
+
+def draw_rng(rng):
+    """Derive an independent generator, so that one consumer's draws do not shift another's.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState
+        The parent; advanced by one draw.
+
+    Returns
+    -------
+    numpy.random.RandomState
+        The child.
+    """
+    return np.random.RandomState(rng.randint(2**31 - 1))

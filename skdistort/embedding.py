@@ -1,0 +1,347 @@
+"""TripletEmbedder: images to embeddings of unit length, trained with the triplet loss."""
+
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context, clone
+from sklearn.decomposition import PCA
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from . import _batches
+from ._backend import keras
+from ._stored_network import StoredNetwork
+from .base import TRAINING_CONSTRAINTS, KerasTransformer, draw_rng
+from .losses import batch_triplet_loss, stacked_triplet_loss
+from .metrics import equal_error_rate, pair_scores
+from .mining import MINERS
+from .networks import build_encoder
+from .selection import select_clients_and_impostors
+
+
+class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
+    """Embed images as unit-length vectors, near for one class and far for two.
+
+    A convolutional network is trained with the triplet loss: on triplets mined in each batch
+    when ``fit`` is given labels, else on clients and impostors selected in the whole unlabelled
+    data.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Length of the embedding.
+    margin : float, default=1.0
+        The triplet loss's margin ``mu``, in squared distance (0 to 4). Paper A writes 0.2, but
+        its code averages over 10 components, which makes it 2.0.
+    miner : {"all", "hard", "random", "semi-hard"}, default="all"
+        Which triplets of a labelled batch count, see :func:`skdistort.mining.mine_triplets`.
+    samples_per_class : int, default=8
+        The fewest samples of a class in a labelled batch; a batch holds
+        ``batch_size // samples_per_class`` classes, or all if there are fewer.
+    filters : tuple of int, default=(16, 32, 64)
+        Convolution maps of each level of the network.
+    hidden_units : int, default=128
+        Width of the dense layer.
+    selection_space : transformer or None, default=None
+        Where ``fit`` without labels compares samples by cosine, on flat rows; it is cloned and
+        fitted. None means ``PCA(n_components=min(32, n_samples, n_features))``.
+    n_neighbors : int, default=10
+        The most clients, and the most impostors, of one sample in ``fit`` without labels.
+    client_threshold : float, default=0.2
+        The lowest cosine of a client, in ``fit`` without labels.
+    impostor_threshold : float, default=0.0
+        The highest cosine of an impostor, in ``fit`` without labels.
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)`` of flat rows. None infers it, see
+        Notes.
+    epochs : int, default=10
+        Passes over the data.
+    batch_size : int, default=120
+        Images in a batch.
+    learning_rate : float, default=2e-3
+        Adam's learning rate at the start. (Paper A: 5e-5, constant.)
+    schedule : {"constant", "cosine"}, default="cosine"
+        Whether the learning rate stays or falls to zero over the epochs.
+    validation_fraction : float, default=0.0
+        Share of the samples held out to watch the loss on.
+    patience : int or None, default=None
+        Stop after so many epochs without a better loss, on the held-out samples if there are
+        any, and keep the best weights.
+    callbacks : list of keras.callbacks.Callback or None, default=None
+        Called during training.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last ``fit``.
+    verbose : int, default=0
+        0 silent, 1 a progress bar, 2 a line an epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the weights, the batches and the selection.
+
+    Attributes
+    ----------
+    network_ : StoredNetwork
+        The trained network: its configuration and numpy weights. ``network_.model`` is the
+        Keras model, which takes images of shape ``(n, *image_shape_)`` in the units of `X`.
+    history_ : dict of str to list of float
+        An entry an epoch: ``"loss"``, ``"n_active_triplets"`` (mean number of triplets of a
+        batch that violate the margin) and, with `validation_fraction`, the ``"val_"`` ones.
+    image_shape_ : tuple of 3 int
+        Height, width and channels of the images.
+    n_features_in_ : int
+        Values in an image.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if ``fit`` saw a data frame with string names.
+
+    See Also
+    --------
+    DistortionGenerator : Distort images so that this embedding is preserved.
+
+    Notes
+    -----
+    `X` may be flat, ``(n, h, w)`` or ``(n, h, w, c)``. The shape of flat images is
+    `image_shape`, else a square if the number of features is one, else one row of pixels.
+
+    Without labels there is one database where paper B's Algorithm 1 has two that share no
+    identity; :func:`skdistort.selection.select_clients_and_impostors` says what that changes.
+
+    References
+    ----------
+    Zakharov, Kuznetsov and Frontoni, "Unrecognizable Yet Identifiable: Image Distortion with
+    Preserved Embeddings", sections 2.3, 2.4 and 4.2. Khan and Hernando, "Unsupervised Training
+    of Siamese Networks for Speaker Verification", Interspeech 2020, Algorithm 1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdistort import TripletEmbedder
+    >>> X, y = load_digits(return_X_y=True)
+    >>> embedder = TripletEmbedder(epochs=2, random_state=0).fit(X[:900], y[:900])
+    >>> embedder.transform(X[900:]).shape
+    (897, 10)
+    >>> bool(embedder.score(X[900:], y[900:]) > 0.8)  # 1 - equal error rate
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **TRAINING_CONSTRAINTS,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "margin": [Interval(Real, 0, None, closed="left")],
+        "miner": [StrOptions(set(MINERS))],
+        "samples_per_class": [Interval(Integral, 2, None, closed="left")],
+        "filters": ["array-like"],
+        "hidden_units": [Interval(Integral, 1, None, closed="left")],
+        "selection_space": [HasMethods(["fit", "transform"]), None],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "client_threshold": [Interval(Real, -1, 1, closed="both")],
+        "impostor_threshold": [Interval(Real, -1, 1, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_components=10,
+        *,
+        margin=1.0,
+        miner="all",
+        samples_per_class=8,
+        filters=(16, 32, 64),
+        hidden_units=128,
+        selection_space=None,
+        n_neighbors=10,
+        client_threshold=0.2,
+        impostor_threshold=0.0,
+        image_shape=None,
+        epochs=10,
+        batch_size=120,
+        learning_rate=2e-3,
+        schedule="cosine",
+        validation_fraction=0.0,
+        patience=None,
+        callbacks=None,
+        warm_start=False,
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.margin = margin
+        self.miner = miner
+        self.samples_per_class = samples_per_class
+        self.filters = filters
+        self.hidden_units = hidden_units
+        self.selection_space = selection_space
+        self.n_neighbors = n_neighbors
+        self.client_threshold = client_threshold
+        self.impostor_threshold = impostor_threshold
+        self.image_shape = image_shape
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the embedder.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \
+                (n_samples, h, w, c)
+            Images, finite, in any unit.
+        y : array-like of shape (n_samples,), default=None
+            Classes. None trains without labels.
+
+        Returns
+        -------
+        TripletEmbedder
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the images or labels do not allow a triplet: fewer than two classes, or no class
+            with two samples; without labels, no sample with a client and an impostor.
+        """
+        images, _ = self._validate_images(X, reset=True)
+        labels = None if y is None else _encode_classes(images, y)
+        rng = check_random_state(self.random_state)
+        training, validation = self._split_rows(len(images), rng)
+        network_rng, batch_rng, validation_rng, loss_rng = (draw_rng(rng) for _ in range(4))
+        if labels is None:
+            loss = partial(_stacked_loss, margin=self.margin)
+            make_batches = partial(self._triplet_batches, images, self._fit_selection_space(images))
+        else:
+            seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1))
+            loss = partial(_labelled_loss, margin=self.margin, miner=self.miner, seed=seed)
+            make_batches = partial(self._labelled_batches, images, labels)
+        batches = make_batches(training, batch_rng, redraw=True)
+        watched = None
+        if validation is not None:
+            watched = make_batches(validation, validation_rng, redraw=False)
+        network = self._start_network(
+            lambda: build_encoder(
+                self.image_shape_,
+                self.n_components,
+                filters=self.filters,
+                hidden_units=self.hidden_units,
+                pixel_range=(float(images.min()), float(images.max())),
+                rng=network_rng,
+            )
+        )
+        self.history_ = self._train(network, loss, ["n_active_triplets"], batches, watched)
+        self.network_ = StoredNetwork(network)
+        return self
+
+    def transform(self, X):
+        """Embed images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \
+                (n_samples, h, w, c)
+            Images in the units of ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), dtype float32
+            Embeddings of unit length.
+        """
+        images, _ = self._check_images(X)
+        return self.network_.predict(images, self.batch_size)
+
+    def score(self, X, y=None):
+        """Score by verification: 1 - equal error rate over all pairs of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \
+                (n_samples, h, w, c)
+            Images.
+        y : array-like of shape (n_samples,)
+            Classes.
+
+        Returns
+        -------
+        float
+            Between 0 and 1, higher is better; 0.5 is chance.
+
+        Raises
+        ------
+        ValueError
+            If `y` is None or does not make both genuine and impostor pairs.
+        """
+        if y is None:
+            raise ValueError("TripletEmbedder.score needs y: pairs are genuine by their class.")
+        return 1.0 - equal_error_rate(*pair_scores(self.transform(X), column_or_1d(y)))[0]
+
+    @property
+    def _n_features_out(self):
+        return self.n_components
+
+    def _labelled_batches(self, images, labels, rows, rng, redraw):
+        classes, inverse = np.unique(labels[rows], return_inverse=True)
+        if len(classes) < 2 or np.bincount(inverse).max() < 2:
+            raise ValueError(
+                f"y has {len(classes)} class(es) among the {len(rows)} samples of a split; the "
+                "triplet loss needs at least two classes and one of them with two samples."
+            )
+        return _batches.IndexedBatches(
+            partial(
+                _batches.draw_balanced,
+                labels=inverse,
+                batch_size=self.batch_size,
+                samples_per_class=self.samples_per_class,
+            ),
+            lambda batch: (images[rows[batch]], labels[rows[batch]]),
+            rng,
+            redraw,
+        )
+
+    def _fit_selection_space(self, images):
+        rows = images.reshape(len(images), -1)
+        if self.selection_space is None:
+            space = PCA(n_components=min(32, *rows.shape))
+        else:
+            space = clone(self.selection_space)
+        return np.asarray(space.fit_transform(rows), dtype=np.float32)
+
+    def _triplet_batches(self, images, Z, rows, rng, redraw):
+        anchors, clients, impostors = select_clients_and_impostors(
+            Z[rows],
+            self.n_neighbors,
+            client_threshold=self.client_threshold,
+            impostor_threshold=self.impostor_threshold,
+        )
+        return _batches.IndexedBatches(
+            partial(
+                _batches.draw_triplets,
+                anchors=anchors,
+                clients=clients,
+                impostors=impostors,
+                batch_size=self.batch_size,
+            ),
+            lambda batch: (images[rows[batch]],),
+            rng,
+            redraw,
+        )
+
+
+def _encode_classes(images, y):
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(images, y)
+    return np.unique(y, return_inverse=True)[1].astype(np.int32)
+
+
+def _labelled_loss(labels, embeddings, margin, miner, seed):
+    loss, n_active = batch_triplet_loss(labels, embeddings, margin, miner, seed)
+    return loss, {"n_active_triplets": n_active}
+
+
+def _stacked_loss(_, embeddings, margin):
+    loss, n_active = stacked_triplet_loss(embeddings, margin)
+    return loss, {"n_active_triplets": n_active}

@@ -4,7 +4,13 @@ This is what a fitted estimator keeps instead of a Keras model, so that it pickl
 carries no optimiser, graph or device.
 """
 
+import numpy as np
+
 from ._backend import keras
+
+# Rows are predicted in multiples of this: kernels treat rows left over from their vector width
+# differently, which would make a result depend, in its last bit, on a sample's neighbours.
+_ROW_MULTIPLE = 32
 
 
 class StoredNetwork:
@@ -47,14 +53,17 @@ class StoredNetwork:
         X : ndarray of shape (n_samples, ...)
             Inputs.
         batch_size : int
-            Rows at a time.
+            Rows at a time, rounded up to a multiple of 32.
 
         Returns
         -------
         ndarray of shape (n_samples, ...), dtype float32
             Outputs.
         """
-        return self.model.predict(X, batch_size=batch_size, verbose=0)
+        padding = np.zeros((-len(X) % _ROW_MULTIPLE, *X.shape[1:]), dtype=X.dtype)
+        padded = np.concatenate([X, padding]) if len(padding) else X
+        batch_size += -batch_size % _ROW_MULTIPLE
+        return self.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
 
     def __getstate__(self):
         return {**self.__dict__, "_model": None}

@@ -106,9 +106,7 @@ def train(
     """
     model = TrainingModel(network, loss, part_names)
     if schedule == "cosine":
-        learning_rate = keras.optimizers.schedules.CosineDecay(
-            learning_rate, epochs * len(batches)
-        )
+        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=jit_mode())
     callbacks = [keras.callbacks.TerminateOnNaN(), *(callbacks or ())]
     if patience is not None:

@@ -2,7 +2,8 @@
 
 import warnings
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, _fit_context
@@ -24,6 +25,23 @@ from .scoring import distortion_score
 
 # Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
 _N_DIAGNOSED = 256
+
+
+class DistortionComparison(NamedTuple):
+    """Images and their templates, as pixels and as embeddings.
+
+    Parameters
+    ----------
+    images, templates : ndarray of shape (n_samples, height, width, channels), dtype float32
+        X and G(X), pixels in ``[0, 1]``.
+    embeddings, template_embeddings : ndarray of shape (n_samples, m), dtype float32
+        F(X) and F(G(X)).
+    """
+
+    images: np.ndarray
+    templates: np.ndarray
+    embeddings: np.ndarray
+    template_embeddings: np.ndarray
 
 
 class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
@@ -231,9 +249,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 picked = rows[batch]
                 return inputs[picked], tuple(target[picked] for target in targets)
 
-            draw = partial(
-                _batches.draw_shuffled, n_samples=len(rows), batch_size=self.batch_size
-            )
+            draw = partial(_batches.draw_shuffled, n_samples=len(rows), batch_size=self.batch_size)
             return _batches.IndexedBatches(draw, gather, rng, redraw)
 
         batches = make_batches(training, batch_rng, redraw=True)
@@ -298,6 +314,22 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         """
         return self._embed(self._check_images(X)[0])
 
+    def compare(self, X):
+        """Distort images and put all that measures look at side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
+                (n_samples, h, w, c)
+            Images, in the units of ``fit``.
+
+        Returns
+        -------
+        DistortionComparison
+            Images and templates with pixels in ``[0, 1]``, and the embeddings of both.
+        """
+        return self._compare(self._check_images(X)[0])
+
     def score(self, X, y=None):
         """Score by what the templates keep and what they hide, whatever the loss's weights.
 
@@ -333,7 +365,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             The quantities measured, and ``failures``: the names of those that hold, among
             "blank output", "contours kept" and "gamma or negation only".
         """
-        return self._diagnose(self._check_images(X)[0])
+        comparison = self.compare(X)
+        return diagnose_distortion(comparison.images, comparison.templates)
 
     def _validate_images(self, X, *, reset):
         images, layout = super()._validate_images(X, reset=reset)
@@ -374,14 +407,23 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             inputs = self._embed(images)
         return self.network_.predict(inputs, self.batch_size)
 
-    def _diagnose(self, images):
-        return diagnose_distortion(
-            to_unit_range(images, self.pixel_range_), self._distort(images)
+    def _compare(self, images):
+        unit = to_unit_range(images, self.pixel_range_)
+        templates = self._distort(images)
+        return DistortionComparison(
+            # A test image may be brighter than any of training; measures take [0, 1].
+            np.clip(unit, 0.0, 1.0),
+            templates,
+            self._embed(images),
+            self._embed(from_unit_range(templates, self.pixel_range_)),
         )
 
     def _warn_of_failures(self, images):
         step = max(1, len(images) // _N_DIAGNOSED)
-        diagnosis = self._diagnose(images[::step][:_N_DIAGNOSED])
+        watched = images[::step][:_N_DIAGNOSED]
+        diagnosis = diagnose_distortion(
+            to_unit_range(watched, self.pixel_range_), self._distort(watched)
+        )
         if diagnosis.failures:
             warnings.warn(
                 f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "

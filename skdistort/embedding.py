@@ -235,6 +235,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         )
         self.history_ = self._train(network, loss, ["n_active_triplets"], batches, watched)
         self.network_ = StoredNetwork(network)
+        self._n_features_out = self.n_components
         return self
 
     def transform(self, X):
@@ -278,10 +279,6 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         if y is None:
             raise ValueError("TripletEmbedder.score needs y: pairs are genuine by their class.")
         return 1.0 - equal_error_rate(*pair_scores(self.transform(X), column_or_1d(y)))[0]
-
-    @property
-    def _n_features_out(self):
-        return self.n_components
 
     def _labelled_batches(self, images, labels, rows, rng, redraw):
         classes, inverse = np.unique(labels[rows], return_inverse=True)

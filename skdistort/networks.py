@@ -38,7 +38,8 @@ class UnitLength(layers.Layer):
     def call(self, x):
         """Normalise along the last axis."""
         square = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
-        return x * keras.ops.rsqrt(square + self.epsilon)
+        # Not rsqrt, whose vectorised form rounds differently from the one for a row left over.
+        return x / keras.ops.sqrt(square + self.epsilon)
 
     def compute_output_shape(self, input_shape):
         """Shape of the output: that of the input."""
@@ -177,7 +178,10 @@ def _upsample(x, maps, rng):
 
 def _to_pixels(x, channels, rng):
     return layers.Conv2D(
-        channels, 1, activation="sigmoid", kernel_initializer=keras.initializers.GlorotUniform(_draw_seed(rng))
+        channels,
+        1,
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.GlorotUniform(_draw_seed(rng)),
     )(x)
 
 

@@ -2,15 +2,12 @@
 
 Each has scikit-learn's scorer signature ``(estimator, X, y=None)``, higher is better, and none
 depends on the weights of the training loss, so that a search over those compares like with like.
-The estimator is a fitted :class:`skdistort.DistortionGenerator`, or anything with its
-``transform`` (images to templates), ``embed`` (images to embeddings) and ``image_shape_``.
+The estimator is a fitted :class:`skdistort.DistortionGenerator`, or anything with its ``compare``.
 """
 
 import numpy as np
-
 from sklearn.utils.validation import column_or_1d
 
-from ._images import as_images, to_unit_range
 from .metrics import abs_pearson, dssim, equal_error_rate, pair_scores, ridge_inversion
 
 
@@ -32,7 +29,7 @@ def identifiability_scorer(estimator, X, y=None):
     float
         ``max(0, 1 - 2 EER)``: 1 when every pair is told apart, 0 at chance.
     """
-    return _identifiability(estimator, X, estimator.transform(X), y)
+    return _identifiability(estimator.compare(X), y)
 
 
 def dissimilarity_scorer(estimator, X, y=None):
@@ -53,7 +50,7 @@ def dissimilarity_scorer(estimator, X, y=None):
         1 - mean absolute Pearson correlation of image and template, so that a negative is as
         similar as the image itself; in ``[0, 1]``.
     """
-    return _dissimilarity(estimator, X, estimator.transform(X))
+    return _dissimilarity(estimator.compare(X))
 
 
 def inversion_resistance_scorer(estimator, X, y=None):
@@ -77,7 +74,7 @@ def inversion_resistance_scorer(estimator, X, y=None):
     float
         Mean DSSIM, ``(1 - SSIM) / 2``, of the reconstructions; 0 for a perfect inversion.
     """
-    images, templates = _unit_images(estimator, X, estimator.transform(X))
+    images, templates = estimator.compare(X)[:2]
     rebuilt = ridge_inversion(templates[::2], images[::2], templates[1::2])
     return float(np.mean(dssim(images[1::2], rebuilt)))
 
@@ -99,27 +96,17 @@ def distortion_score(estimator, X, y=None):
     float
         In ``[0, 1]``; 0 if either part is 0.
     """
-    templates = estimator.transform(X)
-    parts = _identifiability(estimator, X, templates, y), _dissimilarity(estimator, X, templates)
+    comparison = estimator.compare(X)
+    parts = _identifiability(comparison, y), _dissimilarity(comparison)
     return 2.0 * parts[0] * parts[1] / sum(parts) if sum(parts) > 0 else 0.0
 
 
-def _identifiability(estimator, X, templates, y):
-    probes, enrolled = estimator.embed(X), estimator.embed(templates)
+def _identifiability(comparison, y):
+    probes, enrolled = comparison.embeddings, comparison.template_embeddings
     identities = np.arange(len(probes)) if y is None else column_or_1d(y)
-    scores = pair_scores(
-        probes, identities, enrolled, identities, exclude_same_index=y is not None
-    )
+    scores = pair_scores(probes, identities, enrolled, identities, exclude_same_index=y is not None)
     return max(0.0, 1.0 - 2.0 * equal_error_rate(*scores)[0])
 
 
-def _dissimilarity(estimator, X, templates):
-    images, templates = _unit_images(estimator, X, templates)
-    return 1.0 - float(np.mean(abs_pearson(images, templates)))
-
-
-def _unit_images(estimator, X, templates):
-    """Bring images and templates to one scale on which both lie in ``[0, 1]``."""
-    stacks = [as_images(Z, estimator.image_shape_) for Z in (X, templates)]
-    pixel_range = min(Z.min() for Z in stacks), max(Z.max() for Z in stacks)
-    return [to_unit_range(Z, pixel_range) for Z in stacks]
+def _dissimilarity(comparison):
+    return 1.0 - float(np.mean(abs_pearson(comparison.images, comparison.templates)))

@@ -57,8 +57,8 @@ def nearest_by_cosine(
     [[1, -1], [0, -1], [-1, -1]]
     """
     queries, database = normalize(queries), normalize(database)
-    # Rounding must not push a vector's cosine with its equal over the highest allowed.
-    highest = highest + 1e-6
+    # Rounding must not push a vector's cosine with its equal or its opposite out of bounds.
+    lowest, highest = lowest - 1e-6, highest + 1e-6
     n_found = min(k, len(database))
     neighbours = np.full((len(queries), k), -1, dtype=np.intp)
     for start in range(0, len(queries), block_size):

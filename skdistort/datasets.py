@@ -1,0 +1,107 @@
+"""Real images for the command line and the examples, from what the dependencies embed or fetch."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.datasets import fetch_lfw_people, load_digits
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+
+class ImageSplit(NamedTuple):
+    """Images and classes to train on and to test on.
+
+    Parameters
+    ----------
+    X_train, X_test : ndarray of shape (n, h, w) or (n, h, w, c)
+        Images.
+    y_train, y_test : ndarray of shape (n,)
+        Classes.
+    """
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load_images(name="digits", random_state=0):
+    """Load a set of images, split to train and test on.
+
+    Parameters
+    ----------
+    name : str, default="digits"
+        ``"digits"``: the 1,797 digits of 8x8 pixels that scikit-learn embeds, a third of them to
+        test on. ``"mnist"``: fetched by Keras, its own split. ``"lfw"``: faces fetched by
+        scikit-learn, no person both in training and in test. Or the path of an ``.npz`` file
+        with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or with ``X`` and ``y``, of which
+        a third is to test on.
+    random_state : int, RandomState instance or None, default=0
+        Draws the split where the data has none.
+
+    Returns
+    -------
+    ImageSplit
+        The images.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the file lacks an array or has one of the wrong shape.
+
+    Examples
+    --------
+    >>> from skdistort.datasets import load_images
+    >>> data = load_images("digits")
+    >>> data.X_train.shape, data.X_test.shape
+    ((1198, 8, 8), (599, 8, 8))
+    """
+    if name == "digits":
+        digits = load_digits()
+        return _random_split(digits.images.astype(np.float32), digits.target, random_state)
+    if name == "mnist":
+        return _load_mnist()
+    if name == "lfw":
+        people = fetch_lfw_people(min_faces_per_person=10, resize=0.4)
+        return _split_by_identity(people.images, people.target, random_state)
+    if not name.endswith(".npz"):
+        raise ValueError(f"data must be 'digits', 'mnist', 'lfw' or an .npz file, got {name!r}.")
+    return _load_npz(name, random_state)
+
+
+def _load_mnist():
+    from ._backend import keras
+
+    (X_train, y_train), (X_test, y_test) = keras.datasets.mnist.load_data()
+    return ImageSplit(X_train, y_train, X_test, y_test)
+
+
+def _load_npz(path, random_state):
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    names = ("x_train", "y_train", "x_test", "y_test")
+    if set(names) <= set(arrays):
+        split = ImageSplit(*(arrays[n] for n in names))
+    elif {"X", "y"} <= set(arrays):
+        split = _random_split(arrays["X"], arrays["y"], random_state)
+    else:
+        raise ValueError(f"{path} must hold X and y, or {', '.join(names)}; got {sorted(arrays)}.")
+    for images, classes in (split[:2], split[2:]):
+        if images.ndim not in (2, 3, 4) or classes.shape != (len(images),):
+            raise ValueError(
+                f"{path} must hold images (n, features), (n, h, w) or (n, h, w, c) and classes "
+                f"(n,); got {images.shape} and {classes.shape}."
+            )
+    return split
+
+
+def _random_split(X, y, random_state):
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=1 / 3, random_state=random_state
+    )
+    return ImageSplit(X_train, y_train, X_test, y_test)
+
+
+def _split_by_identity(X, y, random_state):
+    splitter = GroupShuffleSplit(n_splits=1, test_size=1 / 3, random_state=random_state)
+    train, test = next(splitter.split(X, groups=y))
+    return ImageSplit(X[train], y[train], X[test], y[test])

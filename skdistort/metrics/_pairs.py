@@ -1,0 +1,157 @@
+"""Comparison scores of every pair of embeddings.
+
+What lives here turns embeddings and identities into the ``(y_true, y_score)`` that
+:mod:`skdistort.metrics._verification` reads. It neither makes embeddings nor judges scores.
+"""
+
+import numpy as np
+
+
+def pair_scores(
+    embeddings,
+    labels,
+    other=None,
+    other_labels=None,
+    *,
+    metric="neg_sqeuclidean",
+    exclude_same_index=False,
+    block_size=1024,
+):
+    """Score every pair of embeddings, and say which pairs are genuine.
+
+    Parameters
+    ----------
+    embeddings : array-like of shape (n_samples, n_dimensions)
+        Embeddings of the probes, finite; used as float32.
+    labels : array-like of shape (n_samples,)
+        Their identities.
+    other : array-like of shape (n_other, n_dimensions) or None, default=None
+        Embeddings to compare with, such as those of enrolled templates. None compares
+        `embeddings` with one another, each unordered pair once.
+    other_labels : array-like of shape (n_other,) or None, default=None
+        Identities of `other`; None takes `labels`.
+    metric : {"neg_sqeuclidean", "cosine"}, default="neg_sqeuclidean"
+        "neg_sqeuclidean" is the negated squared Euclidean distance (paper A, eq. 1), within
+        [-4, 0] on the unit sphere; "cosine" the cosine of the angle, within [-1, 1].
+    exclude_same_index : bool, default=False
+        Whether to leave out the comparison of ``embeddings[i]`` with ``other[i]``, where the
+        probe is the very image that was enrolled. Without `other` there is no such pair.
+    block_size : int, default=1024
+        Probes scored together: beyond the result, memory for ``block_size * n_other`` scores.
+
+    Returns
+    -------
+    y_true : ndarray of shape (n_pairs,), bool
+        True where both identities are the same.
+    y_score : ndarray of shape (n_pairs,), float32
+        Scores, higher for more alike. Squared distances come from the inner products and carry
+        their rounding, about 1e-6 on the unit sphere. The order is that of the rows of the
+        comparison matrix, above its diagonal where `other` is None.
+
+    Raises
+    ------
+    ValueError
+        If an array has the wrong number of dimensions, lengths or dimensions do not match, an
+        embedding is not finite (or all zero, for "cosine"), no pair is left, `metric` is
+        unknown, `block_size` is below 1, or `other_labels` comes without `other`.
+
+    References
+    ----------
+    Paper A: Zakharov, Kuznetsov, Frontoni, "Unrecognizable Yet Identifiable: Image Distortion
+    with Preserved Embeddings", eq. 1.
+
+    Examples
+    --------
+    >>> from skdistort.metrics import pair_scores
+    >>> pair_scores([[1, 0], [1, 0], [0, 1]], ["ann", "ann", "bob"])
+    (array([ True, False, False]), array([ 0., -2., -2.], dtype=float32))
+    """
+    if metric not in ("cosine", "neg_sqeuclidean"):
+        raise ValueError(f"metric must be 'cosine' or 'neg_sqeuclidean', got {metric!r}.")
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size!r}.")
+    probes, labels = _check_set("embeddings", embeddings, "labels", labels)
+    if other is None:
+        if other_labels is not None:
+            raise ValueError("other_labels was given without other.")
+        references, reference_labels = probes, labels
+        n_pairs = len(probes) * (len(probes) - 1) // 2
+    else:
+        references, reference_labels = _check_set(
+            "other", other, "other_labels", labels if other_labels is None else other_labels
+        )
+        if references.shape[1] != probes.shape[1]:
+            raise ValueError(
+                f"other has {references.shape[1]} dimensions, embeddings have {probes.shape[1]}."
+            )
+        if exclude_same_index and len(references) != len(probes):
+            raise ValueError(
+                "exclude_same_index needs as many other embeddings as embeddings, got "
+                f"{len(references)} and {len(probes)}."
+            )
+        n_pairs = len(probes) * (len(references) - bool(exclude_same_index))
+    if n_pairs == 0:
+        raise ValueError(f"No pair to compare among {len(probes)} embeddings.")
+    if metric == "cosine":
+        probes, references = _normalised("embeddings", probes), _normalised("other", references)
+
+    codes = np.unique(np.concatenate((labels, reference_labels)), return_inverse=True)[1]
+    probe_codes, reference_codes = codes[: len(probes)], codes[len(probes) :]
+    score_block = _cosines if metric == "cosine" else _negated_squared_distances
+    y_true, y_score = np.empty(n_pairs, dtype=bool), np.empty(n_pairs, dtype=np.float32)
+    filled = 0
+    for start in range(0, len(probes), block_size):
+        # Comparing a set with itself, nothing to the left of the block's first probe is needed.
+        offset = start if other is None else 0
+        scores = score_block(probes[start : start + block_size], references[offset:])
+        for i, row in enumerate(scores, start):
+            if other is None:
+                kept = [slice(i + 1, None)]
+            elif exclude_same_index:
+                kept = [slice(0, i), slice(i + 1, None)]
+            else:
+                kept = [slice(0, None)]
+            for columns in kept:
+                pair_codes = reference_codes[columns]
+                end = filled + pair_codes.size
+                np.equal(pair_codes, probe_codes[i], out=y_true[filled:end])
+                y_score[filled:end] = row[columns.start - offset :][: pair_codes.size]
+                filled = end
+    return y_true, y_score
+
+
+def _check_set(name, embeddings, label_name, labels):
+    """Validate embeddings and their labels; `name` and `label_name` go into the messages."""
+    embeddings, labels = np.asarray(embeddings, dtype=np.float32), np.asarray(labels)
+    if embeddings.ndim != 2:
+        raise ValueError(f"{name} must be 2-D, got shape {embeddings.shape}.")
+    if labels.shape != (len(embeddings),):
+        raise ValueError(
+            f"{label_name} must have shape ({len(embeddings)},), one for each row of {name}, "
+            f"got {labels.shape}."
+        )
+    if not np.isfinite(embeddings).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinite values.")
+    return embeddings, labels
+
+
+def _normalised(name, embeddings):
+    """Scale every embedding to length 1."""
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ValueError(f"{name}[{int(lengths.argmin())}] is all zero: its cosine is not defined.")
+    return embeddings / lengths
+
+
+def _cosines(A, B):
+    """Cosines between the rows of two sets of unit vectors, of shape (n_A, n_B), float32."""
+    return np.clip(A @ B.T, -1, 1)
+
+
+def _negated_squared_distances(A, B):
+    """Compute ``-||a - b||^2`` (paper A, eq. 1, negated) for all rows, of shape (n_A, n_B)."""
+    scores = A @ (2 * B.T)
+    scores -= np.einsum("ij,ij->i", A, A)[:, None]
+    scores -= np.einsum("ij,ij->i", B, B)
+    # Rounding can leave equal embeddings a hair apart on the wrong side.
+    return np.minimum(scores, 0, out=scores)

@@ -1,0 +1,64 @@
+"""The verification table: error rates of several comparisons, side by side."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._tables import format_table
+from ._verification import best_f1_threshold, equal_error_rate, fnmr_at_fmr
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """Error rates by comparison; ``str()`` lays them out as a table.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Each with ``comparison``, ``genuine`` and ``impostor`` (numbers of pairs), ``eer``,
+        ``fnmr_at_fmr_1%``, ``fnmr_at_fmr_0.1%`` and ``best_f1``, rates in ``[0, 1]``. The last
+        is chosen on the same scores, so it is an upper bound.
+    """
+
+    rows: list
+
+    def __str__(self):
+        """Aligned text."""
+        return format_table(self.rows)
+
+
+def verification_report(comparisons):
+    """Tabulate the error rates of several comparisons.
+
+    Parameters
+    ----------
+    comparisons : dict of str to tuple of 2 ndarray
+        By name, ``(y_true, y_score)`` as from :func:`pair_scores`.
+
+    Returns
+    -------
+    VerificationReport
+        A row for each comparison.
+
+    Examples
+    --------
+    >>> from skdistort.metrics import verification_report
+    >>> report = verification_report({"toy": ([True, True, False, False], [0.9, 0.4, 0.5, 0.1])})
+    >>> report.rows[0]["eer"]
+    0.5
+    """
+    rows = []
+    for name, scores in comparisons.items():
+        n_genuine = int(np.count_nonzero(scores[0]))
+        rows.append(
+            {
+                "comparison": name,
+                "genuine": n_genuine,
+                "impostor": len(scores[0]) - n_genuine,
+                "eer": equal_error_rate(*scores)[0],
+                "fnmr_at_fmr_1%": fnmr_at_fmr(*scores, 0.01)[0],
+                "fnmr_at_fmr_0.1%": fnmr_at_fmr(*scores, 0.001)[0],
+                "best_f1": best_f1_threshold(*scores)[0],
+            }
+        )
+    return VerificationReport(rows)

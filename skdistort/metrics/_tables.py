@@ -1,0 +1,28 @@
+"""Text layout of the tables that reports print."""
+
+
+def format_table(rows):
+    """Lay out rows of the same keys as aligned text: words to the left, numbers to the right.
+
+    Parameters
+    ----------
+    rows : list of dict
+        At least one; the keys of the first are the heading, the types of the last the alignment.
+
+    Returns
+    -------
+    str
+        A line for the heading and one for each row.
+    """
+    lines = [list(rows[0])]
+    for row in rows:
+        lines.append([f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = [isinstance(v, (int, float)) for v in rows[-1].values()]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )

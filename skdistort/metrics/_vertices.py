@@ -1,0 +1,164 @@
+"""Error counts at the vertices of the DET polyline, and where FMR and FNMR meet among them.
+
+What lives here is integer counting and the search that spares sorting every score. Rates, units
+and the validation of input do not: see :mod:`skdistort.metrics._verification`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Scores in each class's sample; below a few times this, sorting everything costs less.
+_SAMPLE = 2**16
+# Scores looked at together: a block and its masks stay in the processor's second-level cache.
+_BLOCK = 2**16
+
+
+class Vertex(NamedTuple):
+    """One operating point in counts: genuine pairs rejected, impostor pairs accepted."""
+
+    threshold: float
+    rejected: int
+    accepted: int
+
+
+def vertices(genuine, scores):
+    """Count the errors at every distinct score, and at one beyond the best of them.
+
+    Parameters
+    ----------
+    genuine : ndarray of shape (n_pairs,), bool
+        True for a genuine pair.
+    scores : ndarray of shape (n_pairs,)
+        Similarities.
+
+    Returns
+    -------
+    thresholds : ndarray of shape (n_vertices,)
+        The distinct scores, rising, then the next number beyond them.
+    rejected : ndarray of shape (n_vertices,), int64
+        Genuine pairs below each threshold.
+    accepted : ndarray of shape (n_vertices,), int64
+        Impostor pairs at or above each threshold.
+    """
+    ordered = np.sort(scores)
+    is_first = np.ones(ordered.size, dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    below = np.flatnonzero(is_first)
+    thresholds = ordered[below]
+    genuine_ordered = np.sort(scores[genuine])
+    rejected = np.searchsorted(genuine_ordered, thresholds)
+    n_impostor = ordered.size - genuine_ordered.size
+    accepted = n_impostor - (below - rejected)
+    return (
+        np.append(thresholds, np.nextafter(ordered[-1], ordered.dtype.type(np.inf))),
+        np.append(rejected, genuine_ordered.size),
+        np.append(accepted, 0),
+    )
+
+
+def class_sizes(genuine):
+    """Count the genuine and the impostor pairs."""
+    n_genuine = int(np.count_nonzero(genuine))
+    return n_genuine, genuine.size - n_genuine
+
+
+def crossing(genuine, scores):
+    """Find the neighbouring vertices between which FMR - FNMR turns negative, among all scores."""
+    found = None
+    if scores.size > 4 * _SAMPLE:
+        found = _crossing_between(genuine, scores, *_bracket(genuine, scores))
+    return found or _crossing_between(genuine, scores, -np.inf, np.inf)
+
+
+def sign_change(thresholds, rejected, accepted, n_genuine, n_impostor):
+    """Find the neighbouring vertices between which FMR - FNMR turns negative.
+
+    Returns
+    -------
+    tuple of 2 Vertex or None
+        The last vertex with FMR >= FNMR and the one after it; None if one of them is missing.
+    """
+    # Both rates over their common denominator, so that integers are compared.
+    gap = accepted * n_genuine - rejected * n_impostor
+    after = int(np.searchsorted(-gap, 0, side="right"))
+    if not 0 < after < gap.size:
+        return None
+    return tuple(
+        Vertex(float(thresholds[i]), int(rejected[i]), int(accepted[i])) for i in (after - 1, after)
+    )
+
+
+def _crossing_between(genuine, scores, low, high):
+    """Find the crossing among the scores in ``[low, high]``.
+
+    Returns
+    -------
+    tuple of 2 Vertex or None
+        As :func:`sign_change`; None if the crossing is not in there.
+    """
+    rejected_below = accepted_above = 0
+    inside_genuine, inside_scores = [], []
+    for start in range(0, scores.size, _BLOCK):
+        is_genuine, score = genuine[start : start + _BLOCK], scores[start : start + _BLOCK]
+        below, above = score < low, score > high
+        rejected_below += np.count_nonzero(below & is_genuine)
+        accepted_above += np.count_nonzero(above > is_genuine)
+        inside = np.flatnonzero(~(below | above))
+        inside_genuine.append(is_genuine[inside])
+        inside_scores.append(score[inside])
+    thresholds, rejected, accepted = vertices(
+        np.concatenate(inside_genuine), np.concatenate(inside_scores)
+    )
+    # Rejecting every pair is a vertex of the whole only if nothing lies above the bracket.
+    stop = None if high == np.inf else -1
+    return sign_change(
+        thresholds[:stop],
+        rejected[:stop] + rejected_below,
+        accepted[:stop] + accepted_above,
+        *class_sizes(genuine),
+    )
+
+
+def _bracket(genuine, scores):
+    """Guess two scores with the crossing between them, from a sample of each class.
+
+    Returns
+    -------
+    low, high : float
+        Scores that occur, or infinities where the sample holds none to be sure of.
+    """
+    samples = [_class_sample(kind, scores) for kind in (genuine, ~genuine)]
+    (genuine_sample, genuine_error), (impostor_sample, impostor_error) = samples
+    if not (genuine_sample.size and impostor_sample.size):
+        return -np.inf, np.inf
+    candidates = np.sort(np.concatenate((genuine_sample, impostor_sample)))
+    fnmr = np.searchsorted(genuine_sample, candidates) / genuine_sample.size
+    fmr = 1 - np.searchsorted(impostor_sample, candidates) / impostor_sample.size
+    gap = fmr - fnmr
+    # Four standard errors of the gap; being wrong costs time, never exactness.
+    margin = 4 * np.hypot(genuine_error, impostor_error)
+    lenient, strict = candidates[gap >= margin], candidates[gap <= -margin]
+    return lenient[-1] if lenient.size else -np.inf, strict[0] if strict.size else np.inf
+
+
+def _class_sample(members, scores):
+    """Draw about `_SAMPLE` of the scores, always the same, and keep those of one class.
+
+    A class of up to `_SAMPLE` scores is taken whole: it would hardly appear in the draw.
+
+    Returns
+    -------
+    sample : ndarray
+        Scores of the class, rising.
+    error : float
+        Upper bound of the standard error of a rate estimated from them.
+    """
+    if np.count_nonzero(members) <= _SAMPLE:
+        return np.sort(scores[members]), 0.0
+    # Multiples of the golden ratio modulo 1 cover the scores evenly, yet unlike a constant stride
+    # they keep no step with data laid out periodically, such as genuine and impostor in turn.
+    where = np.arange(_SAMPLE) * 0.6180339887498949 % 1.0 * scores.size
+    where = where.astype(np.intp)
+    sample = np.sort(scores[where[members[where]]])
+    return sample, 0.5 / np.sqrt(max(sample.size, 1))

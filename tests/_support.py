@@ -1,0 +1,86 @@
+"""What tests of several modules share: the way in and out of each backend, and its autodiff."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import settings
+
+backend_marks = [
+    pytest.mark.backend,
+    # Keras 3.15's own conversion of a torch tensor to numpy.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
+
+# Compiling an operation for a new shape takes seconds on some backends: no deadlines.
+properties = settings(deadline=None, max_examples=25)
+
+
+def to_numpy(tensor):
+    """Bring a tensor of any backend to numpy."""
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def to_tensor(array):
+    """Bring floats or integers to the backend, floats as float32."""
+    array = np.asarray(array)
+    return keras.ops.convert_to_tensor(array, "int32" if array.dtype.kind == "i" else "float32")
+
+
+def evaluate(function, *arrays, **options):
+    """Call a function of tensors with arrays; numpy out, one array or a tuple of them."""
+    values = function(*map(to_tensor, arrays), **options)
+    return tuple(map(to_numpy, values)) if isinstance(values, tuple) else to_numpy(values)
+
+
+def gradients(function, *arrays):
+    """Differentiate the sum of a function's values by each of its arguments.
+
+    Parameters
+    ----------
+    function : callable
+        Tensors to one tensor, in ``keras.ops``.
+    *arrays : ndarray
+        Where to differentiate, as float32.
+
+    Returns
+    -------
+    list of ndarray
+        One gradient for each argument, of its shape.
+    """
+    tensors = [to_tensor(np.float32(array)) for array in arrays]
+
+    def total(*arguments):
+        return keras.ops.sum(function(*arguments))
+
+    return [to_numpy(g) for g in _DIFFERENTIATE[keras.backend.backend()](total, tensors)]
+
+
+def _by_tensorflow(total, tensors):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = total(*tensors)
+    return tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _by_torch(total, tensors):
+    import torch
+
+    tensors = [t.detach().clone().requires_grad_(True) for t in tensors]
+    value = total(*tensors)
+    return [
+        torch.zeros_like(t) if g is None else g
+        for g, t in zip(
+            torch.autograd.grad(value, tensors, allow_unused=True), tensors, strict=True
+        )
+    ]
+
+
+def _by_jax(total, tensors):
+    import jax
+
+    return jax.grad(total, argnums=tuple(range(len(tensors))))(*tensors)
+
+
+_DIFFERENTIATE = {"tensorflow": _by_tensorflow, "torch": _by_torch, "jax": _by_jax}

@@ -15,7 +15,7 @@ def split_layout(X):
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images. Anything that is not 3-D or 4-D is handed through untouched, so that
         scikit-learn's own validation gets to see it.
 
@@ -118,7 +118,7 @@ def as_images(X, image_shape=None):
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images.
     image_shape : tuple of 2 or 3 int or None, default=None
         Shape of one image where the layout does not say it.

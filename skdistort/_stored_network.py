@@ -41,7 +41,9 @@ class StoredNetwork:
             model = keras.models.model_from_json(self.config)
             model.set_weights(self.weights)
             model.trainable = False
-            model.jit_compile = jit_mode()
+            # The property, unlike compile(), would take "auto" for True.
+            if jit_mode() is False:
+                model.jit_compile = False
             self._model = model
         return self._model
 
@@ -78,5 +80,7 @@ def jit_mode():
         False for TensorFlow without a GPU, where XLA's convolutions take about four times as
         long as the plain ones; Keras's own choice otherwise.
     """
-    on_cpu = not keras.distribution.list_devices("gpu")
-    return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
+    # Keras cannot list torch's devices, and jax raises where there is none of the kind.
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    return "auto" if keras.distribution.list_devices("gpu") else False

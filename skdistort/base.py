@@ -42,7 +42,7 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images.
         reset : bool
             Whether to learn the shape of an image (``fit``) or to hold X to it.
@@ -125,7 +125,7 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         return self._validate_images(X, reset=False)
 
 
-def draw_rng(rng):
+def spawn_rng(rng):
     """Derive an independent generator, so that one consumer's draws do not shift another's.
 
     Parameters

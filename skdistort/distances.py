@@ -158,8 +158,8 @@ def dssim(x, y, window=11, sigma=1.5):
 
     References
     ----------
-    Paper A, DSSIM (among eq. 10-18). Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error
-    visibility to structural similarity", IEEE TIP 2004.
+    Paper A, DSSIM (among eq. 10-18). Wang, Bovik, Sheikh and Simoncelli, "Image quality
+    assessment: from error visibility to structural similarity", IEEE TIP 2004.
 
     Examples
     --------

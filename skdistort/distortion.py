@@ -17,10 +17,10 @@ from ._diagnosis import diagnose_distortion
 from ._embedders import check_embedder, fit_embedder
 from ._images import from_unit_range, restore_layout, to_unit_range
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, draw_rng
+from .base import TRAINING_CONSTRAINTS, KerasTransformer, spawn_rng
 from .distances import IMAGE_DISTANCES, get_image_distance, squared_euclidean
 from .losses import distortion_loss
-from .networks import build_decoder, build_unet
+from .networks import build_decoder, build_unet, check_filters
 from .scoring import distortion_score
 
 # Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
@@ -53,8 +53,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
     Parameters
     ----------
-    embedder : None, TripletEmbedder, FrozenEstimator, keras.Model or keras.layers.Layer, \\
-            default=None
+    embedder : TripletEmbedder, FrozenEstimator, keras model or layer, or None, default=None
         The embedder F. None trains a :class:`TripletEmbedder` on the data given to ``fit``, with
         the labels if there are any, and a ``TripletEmbedder`` is cloned and trained so; wrap a
         fitted one in :class:`sklearn.frozen.FrozenEstimator` to use it as it is. A Keras model
@@ -64,11 +63,11 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Margin of the embedding term: squared embedding distance that costs nothing.
     pi_emb : float, default=0.5
         Weight of the embedding term against the image term, in ``[0, 1]``.
-    distance : {"combined", "dssim", "l1", "l2", "mse", "rmse", "sobel"} or callable, \\
-            default="mse"
-        Image distance to maximise, on pixels in ``[0, 1]``; see :mod:`skdistort.distances`. A
-        callable takes batches ``(n, height, width, channels)`` of true and distorted images and
-        returns ``(n,)`` in ``keras.ops``.
+    distance : str or callable, default="mse"
+        "combined", "dssim", "l1", "l2", "mse", "rmse" or "sobel": the image distance to
+        maximise, on pixels in ``[0, 1]``; see :mod:`skdistort.distances`. A callable takes
+        batches ``(n, height, width, channels)`` of true and distorted images and returns ``(n,)``
+        in ``keras.ops``.
     architecture : {"unet", "bottleneck"}, default="unet"
         ``"unet"`` sees the image, as in paper A, and its skip connections leak it: see
         :func:`skdistort.metrics.distortion_report`. ``"bottleneck"`` sees F(X) only, so that a
@@ -207,8 +206,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images, finite.
         y : array-like of shape (n_samples,), default=None
             Classes, for training the embedder; the generator itself needs none.
@@ -230,11 +228,12 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             names.
         """
         images, _ = self._validate_images(X, reset=True)
+        check_filters(self.filters)
         check_embedder(self.embedder, self.image_shape_)
         self.pixel_range_ = self._find_pixel_range(images)
         rng = check_random_state(self.random_state)
         training, validation = self._split_rows(len(images), rng)
-        network_rng, batch_rng, validation_rng = (draw_rng(rng) for _ in range(3))
+        network_rng, batch_rng, validation_rng = (spawn_rng(rng) for _ in range(3))
         self.embedder_ = fit_embedder(
             self.embedder,
             images,
@@ -279,8 +278,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images, in the units of ``fit``.
 
         Returns
@@ -303,8 +301,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images, in the units of ``fit``.
 
         Returns
@@ -319,8 +316,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images, in the units of ``fit``.
 
         Returns
@@ -335,8 +331,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images.
         y : array-like of shape (n_samples,), default=None
             Classes. Without them an image is matched to its own template and to the others'.
@@ -355,8 +350,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \\
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images.
 
         Returns

@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from . import _batches
 from ._backend import keras
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, draw_rng
+from .base import TRAINING_CONSTRAINTS, KerasTransformer, spawn_rng
 from .losses import batch_triplet_loss, stacked_triplet_loss
 from .metrics import equal_error_rate, pair_scores
 from .mining import MINERS
-from .networks import build_encoder
+from .networks import build_encoder, check_filters
 from .selection import select_clients_and_impostors
 
 
@@ -190,8 +190,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images, finite, in any unit.
         y : array-like of shape (n_samples,), default=None
             Classes. None trains without labels.
@@ -208,13 +207,15 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             with two samples; without labels, no sample with a client and an impostor.
         """
         images, _ = self._validate_images(X, reset=True)
+        check_filters(self.filters)
         labels = None if y is None else _encode_classes(images, y)
         rng = check_random_state(self.random_state)
         training, validation = self._split_rows(len(images), rng)
-        network_rng, batch_rng, validation_rng, loss_rng = (draw_rng(rng) for _ in range(4))
+        network_rng, batch_rng, validation_rng, loss_rng = (spawn_rng(rng) for _ in range(4))
         if labels is None:
             loss = partial(_stacked_loss, margin=self.margin)
-            make_batches = partial(self._triplet_batches, images, self._fit_selection_space(images))
+            Z = self._fit_selection_space(images, loss_rng)
+            make_batches = partial(self._triplet_batches, images, Z)
         else:
             seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1))
             loss = partial(_labelled_loss, margin=self.margin, miner=self.miner, seed=seed)
@@ -243,8 +244,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images in the units of ``fit``.
 
         Returns
@@ -260,8 +260,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, h, w) or \
-                (n_samples, h, w, c)
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Images.
         y : array-like of shape (n_samples,)
             Classes.
@@ -299,10 +298,10 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             redraw,
         )
 
-    def _fit_selection_space(self, images):
+    def _fit_selection_space(self, images, rng):
         rows = images.reshape(len(images), -1)
         if self.selection_space is None:
-            space = PCA(n_components=min(32, *rows.shape))
+            space = PCA(n_components=min(32, *rows.shape), random_state=rng)
         else:
             space = clone(self.selection_space)
         return np.asarray(space.fit_transform(rows), dtype=np.float32)

@@ -6,6 +6,7 @@ depends on global random state.
 """
 
 from math import ceil
+from numbers import Integral
 
 from ._backend import keras
 
@@ -46,8 +47,25 @@ class UnitLength(layers.Layer):
         return input_shape
 
     def get_config(self):
-        """Configuration from which Keras rebuilds the layer."""
+        """Return the configuration from which Keras rebuilds the layer."""
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def check_filters(filters):
+    """Check the number of convolution maps of each level.
+
+    Parameters
+    ----------
+    filters : sequence of int
+        The parameter `filters` of an estimator.
+
+    Raises
+    ------
+    ValueError
+        If it is empty or holds anything but positive integers.
+    """
+    if len(filters) == 0 or not all(isinstance(maps, Integral) and maps > 0 for maps in filters):
+        raise ValueError(f"filters must be positive integers, one for each level, got {filters!r}.")
 
 
 def build_encoder(image_shape, n_components, *, filters, hidden_units, pixel_range, rng):

@@ -2,10 +2,11 @@
 
 Each has scikit-learn's scorer signature ``(estimator, X, y=None)``, higher is better, and none
 depends on the weights of the training loss, so that a search over those compares like with like.
-The estimator is a fitted :class:`skdistort.DistortionGenerator`, or anything with its ``compare``.
+The estimator is a fitted :class:`skdistort.DistortionGenerator`, or a pipeline that ends in one.
 """
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d
 
 from .metrics import abs_pearson, dssim, equal_error_rate, pair_scores, ridge_inversion
@@ -18,7 +19,7 @@ def identifiability_scorer(estimator, X, y=None):
     ----------
     estimator : DistortionGenerator
         A fitted generator.
-    X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images, each both probe and, distorted, template.
     y : array-like of shape (n_samples,), default=None
         Classes; a probe is never compared with its own template. Without them sample identity
@@ -29,7 +30,7 @@ def identifiability_scorer(estimator, X, y=None):
     float
         ``max(0, 1 - 2 EER)``: 1 when every pair is told apart, 0 at chance.
     """
-    return _identifiability(estimator.compare(X), y)
+    return _identifiability(_compare(estimator, X), y)
 
 
 def dissimilarity_scorer(estimator, X, y=None):
@@ -39,7 +40,7 @@ def dissimilarity_scorer(estimator, X, y=None):
     ----------
     estimator : DistortionGenerator
         A fitted generator.
-    X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images.
     y : None
         Ignored.
@@ -50,7 +51,7 @@ def dissimilarity_scorer(estimator, X, y=None):
         1 - mean absolute Pearson correlation of image and template, so that a negative is as
         similar as the image itself; in ``[0, 1]``.
     """
-    return _dissimilarity(estimator.compare(X))
+    return _dissimilarity(_compare(estimator, X))
 
 
 def inversion_resistance_scorer(estimator, X, y=None):
@@ -64,7 +65,7 @@ def inversion_resistance_scorer(estimator, X, y=None):
     ----------
     estimator : DistortionGenerator
         A fitted generator.
-    X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images, at least four.
     y : None
         Ignored.
@@ -74,7 +75,7 @@ def inversion_resistance_scorer(estimator, X, y=None):
     float
         Mean DSSIM, ``(1 - SSIM) / 2``, of the reconstructions; 0 for a perfect inversion.
     """
-    images, templates = estimator.compare(X)[:2]
+    images, templates = _compare(estimator, X)[:2]
     rebuilt = ridge_inversion(templates[::2], images[::2], templates[1::2])
     return float(np.mean(dssim(images[1::2], rebuilt)))
 
@@ -86,7 +87,7 @@ def distortion_score(estimator, X, y=None):
     ----------
     estimator : DistortionGenerator
         A fitted generator.
-    X : array-like of shape (n_samples, n_features), (n_samples, h, w) or (n_samples, h, w, c)
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images.
     y : array-like of shape (n_samples,), default=None
         Classes, see :func:`identifiability_scorer`.
@@ -96,9 +97,17 @@ def distortion_score(estimator, X, y=None):
     float
         In ``[0, 1]``; 0 if either part is 0.
     """
-    comparison = estimator.compare(X)
+    comparison = _compare(estimator, X)
     parts = _identifiability(comparison, y), _dissimilarity(comparison)
     return 2.0 * parts[0] * parts[1] / sum(parts) if sum(parts) > 0 else 0.0
+
+
+def _compare(estimator, X):
+    if isinstance(estimator, Pipeline):
+        for _, step in estimator.steps[:-1]:
+            X = X if step in (None, "passthrough") else step.transform(X)
+        estimator = estimator.steps[-1][1]
+    return estimator.compare(X)
 
 
 def _identifiability(comparison, y):

@@ -90,10 +90,8 @@ def test_every_pixel_matters(build):
     weights = [rng.standard_normal(w.shape) / 4 for w in model.get_weights()]
     model.set_weights([np.abs(w) if w.ndim == 1 else w for w in weights])
     # Weighted, as on the unit sphere the plain squared sum has no gradient.
-    scale = rng.standard_normal(model.output_shape[1:])
-    (gradient,) = gradients(
-        lambda x: model(x, training=False) * np.float32(scale), make_images(shape)
-    )
+    scale = to_tensor(rng.standard_normal(model.output_shape[1:]))
+    (gradient,) = gradients(lambda x: model(x, training=False) * scale, make_images(shape))
     assert (np.abs(gradient).max(axis=0) > 0).all()
 
 
@@ -242,9 +240,15 @@ def test_a_stored_network_is_a_copy():
 
 
 def test_jit_is_off_for_tensorflow_without_a_gpu(monkeypatch):
+    on_tensorflow = keras.backend.backend() == "tensorflow"
     distribution = _stored_network.keras.distribution
     monkeypatch.setattr(distribution, "list_devices", lambda kind: [])
-    on_tensorflow = keras.backend.backend() == "tensorflow"
     assert jit_mode() == (False if on_tensorflow else "auto")
     monkeypatch.setattr(distribution, "list_devices", lambda kind: ["gpu:0"])
     assert jit_mode() == "auto"
+
+
+def test_a_stored_network_resolves_jit_as_keras_would():
+    # Keras compiles neither for torch nor, by our choice, for TensorFlow without a GPU.
+    allowed = keras.backend.backend() != "torch" and jit_mode() == "auto"
+    assert StoredNetwork(encoder()).model.jit_compile is allowed

@@ -1,0 +1,192 @@
+"""TripletEmbedder: learning, determinism, layouts, persistence and refusals."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+
+from skdistort import TripletEmbedder
+from skdistort.metrics import equal_error_rate, pair_scores
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(
+    X.astype(np.float32), y, test_size=400, random_state=0
+)
+SMALL = {"filters": (4, 8), "hidden_units": 16, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return TripletEmbedder(epochs=4, random_state=0).fit(X_train, y_train)
+
+
+@pytest.mark.backend
+def test_learns_digits(embedder):
+    Z = embedder.transform(X_test)
+    assert Z.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(Z, axis=1), 1, atol=1e-5)
+    in_pixels = 1 - equal_error_rate(*pair_scores(X_test, y_test))[0]
+    assert in_pixels < 0.85
+    assert embedder.score(X_test, y_test) > 0.95
+
+
+@pytest.mark.backend
+def test_history_counts_active_triplets(embedder):
+    history = embedder.history_
+    assert set(history) == {"loss", "n_active_triplets"}
+    assert len(history["loss"]) == 4
+    active = history["n_active_triplets"]
+    # 10 classes of 12: at most 120 * 11 * 108 triplets in a batch.
+    assert 0 < active[-1] < active[0] < 120 * 11 * 108
+
+
+def test_label_free_beats_its_selection_space():
+    embedder = TripletEmbedder(epochs=10, random_state=0).fit(X_train)
+    Z = PCA(32, random_state=0).fit(X_train).transform(X_test)
+    in_space = 1 - equal_error_rate(*pair_scores(Z, y_test, metric="cosine"))[0]
+    assert embedder.score(X_test, y_test) > in_space
+
+
+def test_selection_space_is_used_and_left_alone():
+    space = PCA(n_components=2)
+    embedder = TripletEmbedder(selection_space=space, epochs=1, **SMALL).fit(X_train[:200])
+    assert not hasattr(space, "components_")
+    other = TripletEmbedder(epochs=1, **SMALL).fit(X_train[:200])
+    assert not np.array_equal(embedder.transform(X_test), other.transform(X_test))
+
+
+@pytest.mark.backend
+def test_same_seed_same_result_whatever_the_global_seed():
+    embedder = TripletEmbedder(epochs=2, miner="random", **SMALL)
+    first = clone(embedder).fit(X_train[:200], y_train[:200]).transform(X_test)
+    np.random.seed(123)
+    second = clone(embedder).fit(X_train[:200], y_train[:200]).transform(X_test)
+    np.testing.assert_array_equal(first, second)
+    embedder.set_params(random_state=1)
+    assert not np.array_equal(first, embedder.fit(X_train[:200], y_train[:200]).transform(X_test))
+
+
+def test_fit_leaves_the_global_random_state_alone():
+    before = np.random.get_state()[1].copy()
+    TripletEmbedder(epochs=1, filters=(2,), random_state=0).fit(X_train[:50], y_train[:50])
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
+
+
+def test_layouts_agree(embedder):
+    flat = embedder.transform(X_test)
+    np.testing.assert_array_equal(flat, embedder.transform(X_test.reshape(-1, 8, 8)))
+    np.testing.assert_array_equal(flat, embedder.transform(X_test.reshape(-1, 8, 8, 1)))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (7, 5), (1, 9), (13, 6, 3)])
+def test_any_size(shape):
+    rng = np.random.default_rng(0)
+    images = rng.random((24, *shape))
+    embedder = TripletEmbedder(epochs=1, filters=(2, 2, 2), random_state=0)
+    Z = embedder.fit(images, np.arange(24) % 3).transform(images)
+    assert Z.shape == (24, 10)
+    assert embedder.image_shape_ == (*shape, 1)[:3]
+
+
+@pytest.mark.parametrize("miner", ["all", "hard", "random", "semi-hard"])
+def test_miners_train(miner):
+    embedder = TripletEmbedder(miner=miner, margin=0.2, epochs=2, **SMALL)
+    history = embedder.fit(X_train[:200], y_train[:200]).history_
+    assert np.isfinite(history["loss"]).all()
+    assert history["n_active_triplets"][0] > 0
+
+
+def test_validation_and_patience():
+    embedder = TripletEmbedder(
+        epochs=30, validation_fraction=0.25, patience=1, learning_rate=0.05, **SMALL
+    ).fit(X_train[:300], y_train[:300])
+    losses = embedder.history_["val_loss"]
+    assert len(losses) < 30
+    assert losses[-1] >= min(losses[:-1])
+
+
+def test_warm_start_goes_on():
+    embedder = TripletEmbedder(epochs=3, warm_start=True, **SMALL)
+    first = embedder.fit(X_train[:300], y_train[:300]).history_["loss"]
+    second = embedder.fit(X_train[:300], y_train[:300]).history_["loss"]
+    assert second[0] < first[0]
+    embedder.set_params(n_components=3)
+    with pytest.raises(ValueError, match="warm_start"):
+        embedder.fit(X_train[:300], y_train[:300])
+
+
+def test_callbacks_and_verbose(capsys):
+    import keras
+
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    TripletEmbedder(epochs=2, callbacks=[callback], verbose=1, **SMALL).fit(
+        X_train[:100], y_train[:100]
+    )
+    assert seen == [0, 1]
+    assert "2/2" in capsys.readouterr().out
+    TripletEmbedder(epochs=1, **SMALL).fit(X_train[:100], y_train[:100])
+    assert capsys.readouterr().out == ""
+
+
+def test_string_labels():
+    names = np.array(["zero", "one", "two"])[y_train[:100] % 3]
+    by_name = TripletEmbedder(epochs=1, **SMALL).fit(X_train[:100], names)
+    assert by_name.score(X_train[:100], names) > 0
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"margin": -1}, "'margin' parameter"),
+        ({"miner": "softest"}, "'miner' parameter"),
+        ({"epochs": 0}, "'epochs' parameter"),
+        ({"filters": ()}, "filters must be"),
+        ({"filters": (4, 0)}, "filters must be"),
+        ({"image_shape": (3, 3)}, "image_shape"),
+        ({"validation_fraction": 0.001}, "validation_fraction"),
+    ],
+)
+def test_refuses_parameters(params, match):
+    with pytest.raises(ValueError, match=match):
+        TripletEmbedder(**params).fit(X_train, y_train)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "match"),
+    [
+        (np.full((4, 4), np.nan), [0, 0, 1, 1], "NaN"),
+        (np.eye(4), [0, 0, 0, 0], "at least two classes"),
+        (np.eye(4), [0, 1, 2, 3], "with two samples"),
+        (np.eye(4)[:1], [0], "1 sample"),
+        (np.eye(4), [0, 1], "inconsistent"),
+        (np.zeros((4, 2, 2, 1, 1)), [0, 0, 1, 1], "dim 5"),
+        (np.zeros((0, 2, 2)), [], "0 sample"),
+        (np.eye(2), None, "No sample has both a client"),
+    ],
+)
+def test_refuses_data_before_training(images, labels, match, monkeypatch):
+    monkeypatch.setattr("skdistort.base.train", None)
+    with pytest.raises(ValueError, match=match):
+        TripletEmbedder().fit(images, labels)
+
+
+def test_refuses_other_shapes_later(embedder):
+    with pytest.raises(ValueError, match="features"):
+        embedder.transform(X_test[:, :16])
+    by_image = TripletEmbedder(epochs=1, filters=(2,), random_state=0)
+    by_image.fit(X_train[:50].reshape(-1, 4, 16), y_train[:50])
+    with pytest.raises(ValueError, match=r"\(8, 8\).*\(4, 16, 1\)"):
+        by_image.transform(X_test.reshape(-1, 8, 8))
+
+
+def test_score_needs_labels(embedder):
+    with pytest.raises(ValueError, match="needs y"):
+        embedder.score(X_test)
+
+
+def test_diverging_training_is_an_error():
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        TripletEmbedder(epochs=3, learning_rate=1e38, **SMALL).fit(X_train[:100], y_train[:100])

@@ -1,4 +1,4 @@
-"""scikit-learn-style estimators for unrecognisable yet identifiable images.
+"""Estimators, in the style of scikit-learn, for unrecognisable yet identifiable images.
 
 Estimators are imported on first use, so that :mod:`skdistort.metrics` works without Keras.
 """

@@ -21,7 +21,7 @@ MAX_POINTWISE_R2 = 0.9
 class DistortionDiagnosis:
     """What was measured on images and their templates, pixels in ``[0, 1]``.
 
-    Parameters
+    Attributes
     ----------
     contrast : float
         Median over templates of the standard deviation of the pixels.

@@ -109,7 +109,18 @@ def infer_image_shape(n_features, layout=None, image_shape=None):
 
 
 def with_channels(shape):
-    """Add the single channel that a grey image leaves out: ``(h, w)`` becomes ``(h, w, 1)``."""
+    """Add the single channel that a grey image leaves out.
+
+    Parameters
+    ----------
+    shape : tuple of 2 or 3 int
+        ``(h, w)`` or ``(h, w, c)``.
+
+    Returns
+    -------
+    tuple of 3 int
+        ``(h, w, 1)`` or ``(h, w, c)``.
+    """
     return (*shape, 1) if len(shape) == 2 else tuple(shape)
 
 

@@ -36,7 +36,13 @@ class StoredNetwork:
 
     @property
     def model(self):
-        """keras.Model : the network, uncompiled, rebuilt when first asked for."""
+        """Rebuild the network when first asked for.
+
+        Returns
+        -------
+        keras.Model
+            The network, uncompiled.
+        """
         if self._model is None:
             model = keras.models.model_from_json(self.config)
             model.set_weights(self.weights)

@@ -77,7 +77,9 @@ def train(
     ----------
     network : keras.Model
         What to train; its weights change.
-    loss, part_names
+    loss : callable
+        See :class:`TrainingModel`.
+    part_names : sequence of str
         See :class:`TrainingModel`.
     batches, validation : keras.utils.PyDataset
         Batches to learn from, and to watch; None for no validation.

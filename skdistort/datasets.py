@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 class ImageSplit(NamedTuple):
     """Images and classes to train on and to test on.
 
-    Parameters
+    Attributes
     ----------
     X_train, X_test : ndarray of shape (n, h, w) or (n, h, w, c)
         Images.

@@ -30,7 +30,7 @@ _N_DIAGNOSED = 256
 class DistortionComparison(NamedTuple):
     """Images and their templates, as pixels and as embeddings.
 
-    Parameters
+    Attributes
     ----------
     images, templates : ndarray of shape (n_samples, height, width, channels), dtype float32
         X and G(X), pixels in ``[0, 1]``.

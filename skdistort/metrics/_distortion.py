@@ -38,7 +38,7 @@ _REPORT_MEASURES = {
 class DistanceTable:
     """Mean image distances by class and kind of pair; ``str()`` lays them out as a table.
 
-    Parameters
+    Attributes
     ----------
     rows : list of dict
         Each with ``class`` (a label, or "all"), ``pair``, ``n_pairs``, and the means of ``mse``,
@@ -56,7 +56,7 @@ class DistanceTable:
 class DistortionReport:
     """How well templates hide their images; ``str()`` lays it out as a table.
 
-    Parameters
+    Attributes
     ----------
     rows : list of dict
         One each for "template", "1-x", "constant" and "noise" (under ``template``), with the

@@ -12,7 +12,7 @@ from ._verification import best_f1_threshold, equal_error_rate, fnmr_at_fmr
 class VerificationReport:
     """Error rates by comparison; ``str()`` lays them out as a table.
 
-    Parameters
+    Attributes
     ----------
     rows : list of dict
         Each with ``comparison``, ``genuine`` and ``impostor`` (numbers of pairs), ``eer``,

@@ -58,13 +58,37 @@ def vertices(genuine, scores):
 
 
 def class_sizes(genuine):
-    """Count the genuine and the impostor pairs."""
+    """Count the genuine and the impostor pairs.
+
+    Parameters
+    ----------
+    genuine : ndarray of shape (n_pairs,), bool
+        True for a genuine pair.
+
+    Returns
+    -------
+    tuple of 2 int
+        Genuine, impostor.
+    """
     n_genuine = int(np.count_nonzero(genuine))
     return n_genuine, genuine.size - n_genuine
 
 
 def crossing(genuine, scores):
-    """Find the neighbouring vertices between which FMR - FNMR turns negative, among all scores."""
+    """Find the neighbouring vertices between which FMR - FNMR turns negative, among all scores.
+
+    Parameters
+    ----------
+    genuine : ndarray of shape (n_pairs,), bool
+        True for a genuine pair.
+    scores : ndarray of shape (n_pairs,)
+        Similarities.
+
+    Returns
+    -------
+    tuple of 2 Vertex
+        The last vertex with FMR >= FNMR and the one after it.
+    """
     found = None
     if scores.size > 4 * _SAMPLE:
         found = _crossing_between(genuine, scores, *_bracket(genuine, scores))
@@ -73,6 +97,13 @@ def crossing(genuine, scores):
 
 def sign_change(thresholds, rejected, accepted, n_genuine, n_impostor):
     """Find the neighbouring vertices between which FMR - FNMR turns negative.
+
+    Parameters
+    ----------
+    thresholds, rejected, accepted : ndarray of shape (n_vertices,)
+        As :func:`vertices` gives them.
+    n_genuine, n_impostor : int
+        As :func:`class_sizes` gives them.
 
     Returns
     -------

@@ -1,0 +1,70 @@
+"""``python -m skdistort`` and the data sets it reads."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from skdistort.__main__ import main
+from skdistort.datasets import load_images
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def test_trains_prints_tables_and_draws(tmp_path, capsys):
+    picture = tmp_path / "out.png"
+    main(["--epochs", "3", "--output", str(picture)])
+    printed = capsys.readouterr().out
+    for row in ("real-gen", "real-(1-x)", "real-constant", "real-noise", "inversion_ssim"):
+        assert row in printed
+    for row in ("plain vs plain", "plain vs distorted", "plain vs 1-x"):
+        assert row in printed
+    assert "3/3" in printed
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_npz_of_own_data(tmp_path, capsys):
+    digits = load_digits()
+    np.savez(tmp_path / "own.npz", X=digits.images[:300], y=digits.target[:300])
+    picture = tmp_path / "out.pdf"
+    main(
+        ["--data", str(tmp_path / "own.npz"), "--quiet", "--epochs", "1", "--architecture"]
+        + ["bottleneck", "--output", str(picture)]
+    )
+    assert "200 images to train on, 100 to test on" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("arguments", [["--data", "cifar"], ["--data", "missing.npz"]])
+def test_unknown_data_is_one_line(arguments):
+    with pytest.raises(SystemExit, match="^skdistort: "):
+        main(arguments)
+
+
+def test_npz_with_its_own_split(tmp_path):
+    images, labels = np.zeros((6, 4, 4)), np.arange(6)
+    np.savez(
+        tmp_path / "a.npz",
+        x_train=images[:4],
+        y_train=labels[:4],
+        x_test=images[4:],
+        y_test=labels[4:],
+    )
+    split = load_images(str(tmp_path / "a.npz"))
+    assert (len(split.X_train), len(split.X_test)) == (4, 2)
+    np.testing.assert_array_equal(split.y_test, [4, 5])
+
+
+def test_npz_refuses_what_it_cannot_read(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="must hold X and y"):
+        load_images(str(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", X=np.zeros((3, 4)), y=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"got .*\(n,\)|classes"):
+        load_images(str(tmp_path / "b.npz"))
+
+
+def test_digits_split_is_seeded():
+    first, again, other = load_images(), load_images(), load_images(random_state=1)
+    np.testing.assert_array_equal(first.X_test, again.X_test)
+    assert not np.array_equal(first.X_test, other.X_test)

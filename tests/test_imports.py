@@ -1,0 +1,44 @@
+"""Importing: lazily, without side effects, and with one clear sentence where a backend lacks."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import skdistort
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_metrics_need_no_keras():
+    result = run("import sys, skdistort.metrics; assert 'keras' not in sys.modules")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["TripletEmbedder", "DistortionGenerator"])
+def test_missing_backend_is_one_clear_sentence(name):
+    # A module that is None in sys.modules imports as if it were not installed.
+    code = f"import sys; sys.modules['tensorflow'] = None; from skdistort import {name}"
+    result = run(code, KERAS_BACKEND="tensorflow")
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: skdistort needs a Keras backend")
+    for extra in ("[tensorflow]", "[torch]", "[jax]"):
+        assert extra in last
+
+
+def test_public_names():
+    assert skdistort.__all__ == sorted(skdistort.__all__)
+    for name in skdistort.__all__:
+        assert getattr(skdistort, name) is not None
+        assert name in dir(skdistort)
+    with pytest.raises(AttributeError, match="nothing_here"):
+        _ = skdistort.nothing_here

@@ -1,0 +1,64 @@
+"""Fitted estimators survive a copy, pickle and joblib, also into a fresh process."""
+
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+
+from skdistort import DistortionGenerator, TripletEmbedder
+
+X, y = load_digits(return_X_y=True)
+X = X.astype(np.float32)
+SMALL = {"epochs": 1, "filters": (4, 8), "random_state": 0}
+SCRIPT = """
+import sys, numpy, {module}
+estimator = {module}.load({opener})
+numpy.save(sys.argv[2], estimator.transform(numpy.load(sys.argv[3])))
+"""
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module", params=["embedder", "generator"])
+def fitted(request):
+    embedder = TripletEmbedder(**SMALL).fit(X[:200], y[:200])
+    if request.param == "embedder":
+        return embedder
+    return DistortionGenerator(FrozenEstimator(embedder), **SMALL).fit(X[:200])
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("module", ["pickle", "joblib"])
+def test_fresh_process_gives_identical_outputs(fitted, module, tmp_path):
+    stored, outputs, inputs = (tmp_path / name for name in ("model", "out.npy", "in.npy"))
+    if module == "pickle":
+        stored.write_bytes(pickle.dumps(fitted))
+    else:
+        joblib.dump(fitted, stored)
+    np.save(inputs, X[200:])
+    opener = "open(sys.argv[1], 'rb')" if module == "pickle" else "sys.argv[1]"
+    script = SCRIPT.format(module=module, opener=opener)
+    subprocess.run([sys.executable, "-c", script, *map(str, (stored, outputs, inputs))], check=True)
+    np.testing.assert_array_equal(np.load(outputs), fitted.transform(X[200:]))
+
+
+def test_pickle_holds_no_keras_objects(fitted):
+    fitted.transform(X[:2])
+    text = pickle.dumps(fitted)
+    for name in (b"keras.src", b"tensorflow", b"Adam", b"History"):
+        assert name not in text.replace(fitted.network_.config.encode(), b"").replace(
+            getattr(fitted, "embedder_", fitted.network_).config.encode(), b""
+        )
+
+
+def test_clone_is_unfitted_and_refits_equal(fitted):
+    copy = clone(fitted)
+    assert not hasattr(copy, "network_")
+    copy.fit(X[:200], y[:200])
+    np.testing.assert_array_equal(copy.transform(X[200:]), fitted.transform(X[200:]))

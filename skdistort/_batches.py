@@ -84,9 +84,9 @@ def draw_balanced(rng, labels, batch_size, samples_per_class):
     labels : ndarray of int, shape (n_samples,)
         Class of each row, 0 to ``n_classes - 1``, each present.
     batch_size : int
-        The most rows in a batch.
+        The most rows in a batch; below 4, batches hold 2 classes x 2 rows all the same.
     samples_per_class : int
-        The fewest rows of a class in a batch, K.
+        The fewest rows of a class in a batch, K, where two classes of K fit into one.
 
     Returns
     -------

@@ -195,7 +195,7 @@ def sobel_mask(x):
     Returns
     -------
     tensor of shape (n, height, width, channels)
-        ``(K_x * x)^2 + (K_y * x)^2``, in ``[0, 32]``.
+        ``(K_x * x)^2 + (K_y * x)^2``, in ``[0, 20]``.
 
     References
     ----------
@@ -233,7 +233,7 @@ def sobel_distance(x, y):
     Returns
     -------
     tensor of shape (n,)
-        ``d_H(S(x) . y, S(x) . x)``, in ``[0, 32]``.
+        ``d_H(S(x) . y, S(x) . x)``, in ``[0, 20]``.
 
     References
     ----------

@@ -2,14 +2,7 @@
 
 import keras
 import numpy as np
-import pytest
 from hypothesis import settings
-
-backend_marks = [
-    pytest.mark.backend,
-    # Keras 3.15's own conversion of a torch tensor to numpy.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
-]
 
 # Compiling an operation for a new shape takes seconds on some backends: no deadlines.
 properties = settings(deadline=None, max_examples=25)

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from _support import backend_marks, evaluate, gradients, properties
+from _support import evaluate, gradients, properties
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -24,7 +24,7 @@ from skdistort.distances import (
     squared_euclidean,
 )
 
-pytestmark = backend_marks
+pytestmark = pytest.mark.backend
 
 # Height, width, channels: one row, smaller than the SSIM window, square, odd with colours.
 SHAPES = [(1, 7, 1), (5, 5, 1), (28, 28, 1), (13, 40, 3)]

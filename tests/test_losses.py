@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from _support import backend_marks, evaluate, gradients, properties, to_tensor
+from _support import evaluate, gradients, properties, to_tensor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from skdistort.losses import (
 )
 from skdistort.mining import MINERS
 
-pytestmark = backend_marks
+pytestmark = pytest.mark.backend
 
 N = 6
 seeds = st.integers(0, 2**32 - 1)

@@ -9,14 +9,14 @@ from itertools import product
 import keras
 import numpy as np
 import pytest
-from _support import backend_marks, evaluate, gradients, properties, to_tensor
+from _support import evaluate, gradients, properties, to_tensor
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skdistort.losses import batch_triplet_loss
 from skdistort.mining import MINERS, mine_triplets
 
-pytestmark = backend_marks
+pytestmark = pytest.mark.backend
 
 N = 6
 seeds = st.integers(0, 2**31 - 1)

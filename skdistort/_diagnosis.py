@@ -1,6 +1,7 @@
-"""Diagnosis of a distortion: paper A's three failures, told from measured quantities."""
+"""What a distortion did to images: both sides of it, and paper A's three failures measured."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,23 @@ MAX_EDGE_CORRELATION = 0.6
 # Share of a template's variance explained by the grey values of the image alone, above which the
 # template is called a mere change of grey values.
 MAX_POINTWISE_R2 = 0.9
+
+
+class DistortionComparison(NamedTuple):
+    """Images and their templates, as pixels and as embeddings.
+
+    Attributes
+    ----------
+    images, templates : ndarray of shape (n_samples, height, width, channels), dtype float32
+        X and G(X), pixels in ``[0, 1]``.
+    embeddings, template_embeddings : ndarray of shape (n_samples, m), dtype float32
+        F(X) and F(G(X)).
+    """
+
+    images: np.ndarray
+    templates: np.ndarray
+    embeddings: np.ndarray
+    template_embeddings: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,35 @@ def as_images(X, image_shape=None):
     return rows.reshape(len(rows), *infer_image_shape(rows.shape[1], layout, image_shape))
 
 
+def check_pixel_range(pixel_range):
+    """Check the darkest and the brightest value a pixel can have.
+
+    Parameters
+    ----------
+    pixel_range : tuple of 2 float
+        The parameter `pixel_range` of an estimator.
+
+    Returns
+    -------
+    tuple of 2 float
+        The two values.
+
+    Raises
+    ------
+    ValueError
+        If there are not two numbers, the first below the second.
+    """
+    try:
+        low, high = (float(value) for value in pixel_range)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high:
+        raise ValueError(
+            f"pixel_range must be 'auto' or (low, high) with low < high, got {pixel_range!r}."
+        )
+    return low, high
+
+
 def to_unit_range(X, pixel_range):
     """Map pixels from ``(low, high)`` to ``[0, 1]``, as float32.
 
@@ -186,5 +215,6 @@ def from_unit_range(X, pixel_range):
     ndarray of the shape of X, dtype float32
         Pixels in the range of the data.
     """
-    low, high = pixel_range
-    return np.asarray(X, dtype=np.float32) * np.float32(high - low) + np.float32(low)
+    low, high = np.float32(pixel_range)
+    # Rounding may carry the brightest pixel past the range, which would then refuse it.
+    return np.clip(np.asarray(X, dtype=np.float32) * (high - low) + low, low, high)

@@ -3,7 +3,6 @@
 import warnings
 from functools import partial
 from numbers import Real
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, _fit_context
@@ -12,36 +11,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import _batches
-from ._backend import keras
-from ._diagnosis import diagnose_distortion
+from ._diagnosis import DistortionComparison, diagnose_distortion
 from ._embedders import check_embedder, fit_embedder
-from ._images import from_unit_range, restore_layout, to_unit_range
+from ._generators import build_generator, generator_loss, put_embedder_behind
+from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
 from ._stored_network import StoredNetwork
 from .base import TRAINING_CONSTRAINTS, KerasTransformer, spawn_rng
-from .distances import IMAGE_DISTANCES, get_image_distance, squared_euclidean
-from .losses import distortion_loss
-from .networks import build_decoder, build_unet, check_filters
+from .distances import IMAGE_DISTANCES, get_image_distance
+from .networks import check_filters
 from .scoring import distortion_score
 
 # Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
 _N_DIAGNOSED = 256
-
-
-class DistortionComparison(NamedTuple):
-    """Images and their templates, as pixels and as embeddings.
-
-    Attributes
-    ----------
-    images, templates : ndarray of shape (n_samples, height, width, channels), dtype float32
-        X and G(X), pixels in ``[0, 1]``.
-    embeddings, template_embeddings : ndarray of shape (n_samples, m), dtype float32
-        F(X) and F(G(X)).
-    """
-
-    images: np.ndarray
-    templates: np.ndarray
-    embeddings: np.ndarray
-    template_embeddings: np.ndarray
 
 
 class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
@@ -255,16 +236,19 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         watched = None
         if validation is not None:
             watched = make_batches(validation, validation_rng, redraw=False)
-        generator = self._start_network(lambda: self._build_generator(inputs, network_rng))
-        loss = partial(
-            _generator_loss,
-            alpha=self.alpha,
-            pi_emb=self.pi_emb,
-            distance=get_image_distance(self.distance),
+        generator = self._start_network(
+            lambda: build_generator(
+                self.architecture,
+                self.image_shape_,
+                n_components=targets[1].shape[1],
+                filters=self.filters,
+                rng=network_rng,
+            )
         )
+        distance = get_image_distance(self.distance)
         self.history_ = self._train(
-            self._with_embedder(generator),
-            loss,
+            put_embedder_behind(generator, self.embedder_.model, self.pixel_range_),
+            partial(generator_loss, alpha=self.alpha, pi_emb=self.pi_emb, distance=distance),
             ["image_distance", "embedding_distance"],
             batches,
             watched,
@@ -324,7 +308,15 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         DistortionComparison
             Images and templates with pixels in ``[0, 1]``, and the embeddings of both.
         """
-        return self._compare(self._check_images(X)[0])
+        images, _ = self._check_images(X)
+        templates = self._distort(images)
+        return DistortionComparison(
+            # A test image may be brighter than any of training; measures take [0, 1].
+            np.clip(to_unit_range(images, self.pixel_range_), 0.0, 1.0),
+            templates,
+            self._embed(images),
+            self._embed(from_unit_range(templates, self.pixel_range_)),
+        )
 
     def score(self, X, y=None):
         """Score by what the templates keep and what they hide, whatever the loss's weights.
@@ -365,7 +357,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     def _validate_images(self, X, *, reset):
         images, layout = super()._validate_images(X, reset=reset)
         if not isinstance(self.pixel_range, str):
-            low, high = self._explicit_pixel_range()
+            low, high = np.float32(check_pixel_range(self.pixel_range))
             if images.min() < low or images.max() > high:
                 raise ValueError(
                     f"X has pixels from {images.min():g} to {images.max():g}, outside "
@@ -373,22 +365,10 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 )
         return images, layout
 
-    def _explicit_pixel_range(self):
-        try:
-            low, high = (float(value) for value in self.pixel_range)
-        except (TypeError, ValueError):
-            low = high = np.nan
-        if not low < high:
-            raise ValueError(
-                f"pixel_range must be 'auto' or (low, high) with low < high, "
-                f"got {self.pixel_range!r}."
-            )
-        return low, high
-
     def _find_pixel_range(self, images):
         if isinstance(self.pixel_range, str):
             return float(images.min()), float(images.max())
-        return self._explicit_pixel_range()
+        return check_pixel_range(self.pixel_range)
 
     def _embed(self, images):
         return self.embedder_.predict(images, self.batch_size)
@@ -400,17 +380,6 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         else:
             inputs = self._embed(images)
         return self.network_.predict(inputs, self.batch_size)
-
-    def _compare(self, images):
-        unit = to_unit_range(images, self.pixel_range_)
-        templates = self._distort(images)
-        return DistortionComparison(
-            # A test image may be brighter than any of training; measures take [0, 1].
-            np.clip(unit, 0.0, 1.0),
-            templates,
-            self._embed(images),
-            self._embed(from_unit_range(templates, self.pixel_range_)),
-        )
 
     def _warn_of_failures(self, images):
         step = max(1, len(images) // _N_DIAGNOSED)
@@ -425,26 +394,3 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-    def _build_generator(self, inputs, rng):
-        if self.architecture == "unet":
-            return build_unet(self.image_shape_, filters=self.filters, rng=rng)
-        return build_decoder(inputs.shape[1], self.image_shape_, filters=self.filters, rng=rng)
-
-    def _with_embedder(self, generator):
-        """Put F behind G: a model that gives G(X) and F(G(X)), of which only G learns."""
-        low, high = self.pixel_range_
-        distorted = generator.output
-        in_units = keras.layers.Rescaling(high - low, offset=low)(distorted)
-        embedding = self.embedder_.model(in_units, training=False)
-        return keras.Model(generator.input, (distorted, embedding))
-
-
-def _generator_loss(targets, outputs, alpha, pi_emb, distance):
-    """Paper A's generator loss and the two distances it weighs."""
-    (images, embeddings), (distorted, distorted_embeddings) = targets, outputs
-    d_image = distance(images, distorted)
-    d_embedding = squared_euclidean(embeddings, distorted_embeddings)
-    loss = distortion_loss(d_image, d_embedding, alpha=alpha, pi_emb=pi_emb)
-    mean = keras.ops.mean
-    return mean(loss), {"image_distance": mean(d_image), "embedding_distance": mean(d_embedding)}

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort._diagnosis import diagnose_distortion
+from skdistort._diagnosis import DistortionComparison, diagnose_distortion
 from skdistort.metrics import abs_pearson, mse
 from skdistort.scoring import (
     dissimilarity_scorer,
@@ -160,8 +160,6 @@ class Fixed:
         self.given = templates, embeddings, template_embeddings
 
     def compare(self, X):
-        from skdistort.distortion import DistortionComparison
-
         templates, embeddings, template_embeddings = self.given
         return DistortionComparison(X, templates, embeddings, template_embeddings)
 
@@ -241,6 +239,14 @@ def test_explicit_pixel_range(frozen):
         generator.transform(np.where(X_test == 16, 17, X_test))
     with pytest.raises(ValueError, match="outside pixel_range"):
         generator.set_params(pixel_range=(0, 1)).fit(X_train)
+
+
+def test_explicit_range_takes_its_own_templates_back():
+    # Neither 0.1 nor -0.7 is a float32, and 1 * 0.8 - 0.7 is not 0.1 in it.
+    generator = DistortionGenerator(keras.layers.Flatten(), pixel_range=(-0.7, 0.1), **SMALL)
+    images = np.where(X_train[:100] == 16, np.float32(0.1), np.float32(-0.7))
+    templates = quiet_fit(generator, images).transform(images)
+    assert generator.embed(templates).shape == (100, 64)
 
 
 def test_auto_range_maps_there_and_back(frozen):

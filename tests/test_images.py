@@ -172,7 +172,13 @@ def test_unit_range_and_back(seed, low, span):
 def test_the_ends_of_the_range_are_zero_and_one():
     X = np.array([[10.0, 20.0, 15.0, 5.0]])
     assert to_unit_range(X, (10, 20)).tolist() == [[0, 1, 0.5, -0.5]]
-    assert from_unit_range(np.array([[0, 1, 0.5, -0.5]]), (10, 20)).tolist() == X.tolist()
+    assert from_unit_range(np.array([[0, 1, 0.5]]), (10, 20)).tolist() == [[10, 20, 15]]
+
+
+def test_rounding_stays_within_the_range():
+    low, high = np.float32(-0.7), np.float32(0.1)
+    assert np.float32(1) * (high - low) + low > high
+    assert from_unit_range(np.ones((1, 1)), (-0.7, 0.1))[0, 0] == high
 
 
 def test_integer_pixels_do_not_overflow():

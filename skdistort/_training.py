@@ -37,6 +37,19 @@ class TrainingModel(keras.Model):
         return loss
 
 
+class StopAtNonFiniteLoss(keras.callbacks.Callback):
+    """Stops after the epoch in which the loss became NaN or infinite.
+
+    Unlike ``keras.callbacks.TerminateOnNaN`` it does not fetch the loss of every batch, for which
+    the next batch would have to wait.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Look at the epoch's mean loss."""
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            self.model.stop_training = True
+
+
 class ProgressBar(keras.callbacks.Callback):
     """One bar for the whole training, an epoch a step."""
 
@@ -110,7 +123,7 @@ def train(
     if schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=jit_mode())
-    callbacks = [keras.callbacks.TerminateOnNaN(), *(callbacks or ())]
+    callbacks = [StopAtNonFiniteLoss(), *(callbacks or ())]
     if patience is not None:
         monitor = "loss" if validation is None else "val_loss"
         callbacks.append(

@@ -24,7 +24,7 @@ def main(argv=None):
 
     try:
         data = load_images(options.data, random_state=options.seed)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f"skdistort: {error}")
     training = {"verbose": 0 if options.quiet else 1, "random_state": options.seed}
     print(
@@ -55,7 +55,7 @@ def _parse(argv):
     parser.add_argument("--data", default="digits", help="digits, mnist, lfw or FILE.npz")
     parser.add_argument("--architecture", default="unet", choices=("unet", "bottleneck"))
     parser.add_argument("--alpha", type=float, default=0.2, help="margin of the embedding term")
-    parser.add_argument("--pi-emb", type=float, default=0.7, help="weight of the embedding term")
+    parser.add_argument("--pi-emb", type=float, default=0.5, help="weight of the embedding term")
     parser.add_argument("--epochs", type=int, default=20, help="of each of the two networks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="skdistort.png", help="where the picture goes")

@@ -42,7 +42,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         it is, in inference mode.
     alpha : float, default=0.2
         Margin of the embedding term: squared embedding distance that costs nothing.
-    pi_emb : float, default=0.7
+    pi_emb : float, default=0.5
         Weight of the embedding term against the image term, in ``[0, 1]``. (Paper A: 0.9 on
         MNIST, 0.1 on faces.)
     distance : str or callable, default="mse"
@@ -146,7 +146,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         embedder=None,
         *,
         alpha=0.2,
-        pi_emb=0.7,
+        pi_emb=0.5,
         distance="mse",
         architecture="unet",
         filters=(16, 32, 64),

@@ -117,7 +117,7 @@ def stacked_triplet_loss(embeddings, margin=0.2):
     return ops.mean(hinge), ops.sum(ops.cast(hinge > 0.0, hinge.dtype))
 
 
-def distortion_loss(image_distance, embedding_distance, *, alpha=0.2, pi_emb=0.7):
+def distortion_loss(image_distance, embedding_distance, *, alpha=0.2, pi_emb=0.5):
     """Loss of the distortion generator: far in pixels, near in embedding.
 
     Parameters
@@ -128,7 +128,7 @@ def distortion_loss(image_distance, embedding_distance, *, alpha=0.2, pi_emb=0.7
         ``d_F(G(X), X) = ||F(G(X)) - F(X)||^2``.
     alpha : float, default=0.2
         Embedding distance that costs nothing.
-    pi_emb : float, default=0.7
+    pi_emb : float, default=0.5
         Weight of the embedding term, in ``[0, 1]``.
 
     Returns

@@ -58,7 +58,7 @@ def mine_triplets(distances, labels, margin, miner="semi-hard", seed=None):
     >>> d = pairwise_squared_euclidean(ops.array([[0.0], [1.0], [3.0]]))
     >>> violations, mined = mine_triplets(d, ops.array([0, 0, 1]), margin=0.2, miner="hard")
     >>> [round(float(v), 1) for v in violations], [float(m) for m in mined]
-    ([-7.8, -2.8, -8.8], [1.0, 1.0, 0.0])
+    ([-7.8, -2.8, 0.0], [1.0, 1.0, 0.0])
     """
     if miner not in _MINERS:
         raise ValueError(f"miner must be one of {sorted(_MINERS)}, got {miner!r}.")

@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
-from skdistort.metrics import distortion_report, pair_scores, verification_report
+from skdistort.metrics import det_points, distortion_report, pair_scores, verification_report
 
 X_train, y_train, X_test, y_test = load_images("digits")
 embedder = TripletEmbedder(random_state=0).fit(X_train, y_train)
@@ -24,7 +24,7 @@ templates = generator.transform(X_test)
 # %%
 # What a template hides, beside trivial templates
 # -----------------------------------------------
-# A negative is as far from its image as can be and hides nothing: distance alone is no measure.
+# A negative is far from its image and hides nothing: distance alone is no measure.
 print(distortion_report(X_test, templates, pixel_range=(0, 16), random_state=0))
 
 # %%
@@ -43,4 +43,5 @@ print(verification_report(comparisons))
 # ---------------
 from skdistort.plotting import plot_overview
 
-figure = plot_overview(X_test, templates, comparisons)
+curves = {name: det_points(*scores)[:2] for name, scores in comparisons.items()}
+figure = plot_overview(X_test, templates, curves)

@@ -46,7 +46,15 @@ def check_embedder(embedder, image_shape):
                 f"embedder takes images of shape {inner.image_shape_}, X has {image_shape}."
             )
         return
-    _as_model(embedder, image_shape)
+    model = _as_model(embedder, image_shape)
+    try:
+        _ = StoredNetwork(model).model
+    except Exception as error:
+        raise ValueError(
+            "embedder cannot be rebuilt from its configuration; a layer or model of your own needs "
+            "get_config and keras.saving.register_keras_serializable, and a Lambda layer has to "
+            f"become one. Keras says: {error}"
+        ) from error
 
 
 def fit_embedder(embedder, images, y, *, defaults):
@@ -94,9 +102,9 @@ def _as_model(embedder, image_shape):
         raise ValueError(
             f"embedder does not take images of shape {image_shape}, which X has: {error}"
         ) from error
-    if len(outputs.shape) != 2:
+    if not isinstance(outputs, keras.KerasTensor) or len(outputs.shape) != 2:
         raise ValueError(
             "embedder must give one vector an image, (n, m); "
-            f"for images of shape {image_shape} it gives {tuple(outputs.shape)}."
+            f"for images of shape {image_shape} it gives {outputs}."
         )
     return keras.Model(inputs, outputs)

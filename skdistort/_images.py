@@ -167,13 +167,13 @@ def check_pixel_range(pixel_range):
     Raises
     ------
     ValueError
-        If there are not two numbers, the first below the second.
+        If there are not two finite numbers, the first below the second.
     """
     try:
         low, high = (float(value) for value in pixel_range)
     except (TypeError, ValueError):
         low = high = np.nan
-    if not low < high:
+    if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(
             f"pixel_range must be 'auto' or (low, high) with low < high, got {pixel_range!r}."
         )

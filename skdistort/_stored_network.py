@@ -44,14 +44,25 @@ class StoredNetwork:
             The network, uncompiled.
         """
         if self._model is None:
-            model = keras.models.model_from_json(self.config)
-            model.set_weights(self.weights)
+            model = self.rebuild()
             model.trainable = False
             # The property, unlike compile(), would take "auto" for True.
             if jit_mode() is False:
                 model.jit_compile = False
             self._model = model
         return self._model
+
+    def rebuild(self):
+        """Build the network anew, to be trained on.
+
+        Returns
+        -------
+        keras.Model
+            A model of its own, with the stored weights.
+        """
+        model = keras.models.model_from_json(self.config)
+        model.set_weights(self.weights)
+        return model
 
     def predict(self, X, batch_size):
         """Apply the network in inference mode, batch by batch.

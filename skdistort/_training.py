@@ -53,14 +53,17 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
 class ProgressBar(keras.callbacks.Callback):
     """One bar for the whole training, an epoch a step."""
 
+    def on_train_begin(self, logs=None):
+        """Draw the empty bar."""
+        self._bar = keras.utils.Progbar(self.params["epochs"], unit_name="epoch")
+        self._bar.update(0)
+
     def on_epoch_end(self, epoch, logs=None):
         """Move the bar on and show the epoch's figures."""
         logs = logs or {}
         n_epochs = self.params["epochs"]
-        if epoch == 0:
-            self._bar = keras.utils.Progbar(
-                n_epochs, unit_name="epoch", stateful_metrics=list(logs)
-            )
+        # Without it the bar would show means over the epochs.
+        self._bar.stateful_metrics = set(logs)
         values = [(name, float(value)) for name, value in logs.items()]
         self._bar.update(epoch + 1, values, finalize=epoch + 1 == n_epochs)
 
@@ -80,6 +83,7 @@ def train(
     epochs,
     learning_rate,
     schedule,
+    monitor,
     patience,
     callbacks,
     verbose,
@@ -102,8 +106,10 @@ def train(
         Adam's learning rate, at the start.
     schedule : {"constant", "cosine"}
         Whether the rate stays, or falls to zero over the epochs along a cosine.
+    monitor : str
+        What `patience` watches: ``"loss"`` or one of the parts; the validation's if there is one.
     patience : int or None
-        Stop after so many epochs without a better (validation) loss and go back to the best.
+        Stop after so many epochs without a lower `monitor` and go back to the best.
     callbacks : list of keras.callbacks.Callback or None
         Called during training.
     verbose : int
@@ -123,24 +129,32 @@ def train(
     if schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=jit_mode())
-    callbacks = [StopAtNonFiniteLoss(), *(callbacks or ())]
+    own_callbacks = [StopAtNonFiniteLoss()]
     if patience is not None:
-        monitor = "loss" if validation is None else "val_loss"
-        callbacks.append(
+        own_callbacks.append(
             keras.callbacks.EarlyStopping(
-                monitor, mode="min", patience=patience, restore_best_weights=True
+                monitor if validation is None else f"val_{monitor}",
+                mode="min",
+                patience=patience,
+                restore_best_weights=True,
             )
         )
     if verbose == 1:
-        callbacks.append(ProgressBar())
-    history = model.fit(
-        batches,
-        validation_data=validation,
-        epochs=epochs,
-        callbacks=callbacks,
-        verbose=2 if verbose > 1 else 0,
-        shuffle=False,
-    ).history
+        own_callbacks.append(ProgressBar())
+    callbacks = callbacks or []
+    try:
+        history = model.fit(
+            batches,
+            validation_data=validation,
+            epochs=epochs,
+            callbacks=[*own_callbacks, *callbacks],
+            verbose=2 if verbose > 1 else 0,
+            shuffle=False,
+        ).history
+    finally:
+        # The callbacks are a parameter of the estimator, which must not come to hold a model.
+        for callback in callbacks:
+            callback.set_model(None)
     history = {name: [float(v) for v in values] for name, values in history.items()}
     if not np.all(np.isfinite(history["loss"])):
         raise FloatingPointError(

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._backend import keras
 from ._images import infer_image_shape, split_layout, with_channels
 from ._training import train
 
@@ -54,6 +55,8 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         layout : tuple of int or None
             How to give results back, see :func:`skdistort._images.restore_layout`.
         """
+        if reset:
+            _check_callbacks(self.callbacks)
         rows, layout = split_layout(X)
         if not reset and layout is not None and with_channels(layout) != self.image_shape_:
             raise ValueError(
@@ -72,13 +75,15 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         previous = getattr(self, "network_", None) if self.warm_start else None
         network = build()
         if previous is not None:
-            shapes = [w.shape for w in network.get_weights()]
-            if shapes != [w.shape for w in previous.weights]:
+            shapes = [network.input_shape, *(w.shape for w in network.get_weights())]
+            before = [previous.model.input_shape, *(w.shape for w in previous.weights)]
+            if shapes != before:
                 raise ValueError(
-                    "warm_start=True needs images and architecture of the previous fit: "
-                    "the weights' shapes differ."
+                    "warm_start=True needs images and architecture of the previous fit: the "
+                    "shapes of input or weights differ."
                 )
-            network.set_weights(previous.weights)
+            # Rebuilt from its own configuration, whose pixel scaling the weights were learned with.
+            network = previous.rebuild()
         return network
 
     def _split_rows(self, n_samples, rng):
@@ -95,7 +100,7 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         order = rng.permutation(n_samples)
         return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
-    def _train(self, network, loss, part_names, batches, validation):
+    def _train(self, network, loss, part_names, batches, validation, monitor):
         return train(
             network,
             loss,
@@ -105,6 +110,7 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
+            monitor=monitor,
             patience=self.patience,
             callbacks=self.callbacks,
             verbose=int(self.verbose),
@@ -123,6 +129,12 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         """Validate images given to a fitted estimator."""
         check_is_fitted(self)
         return self._validate_images(X, reset=False)
+
+
+def _check_callbacks(callbacks):
+    for callback in callbacks or ():
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(f"callbacks must hold Keras callbacks, got {callback!r}.")
 
 
 def spawn_rng(rng):

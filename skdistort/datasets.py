@@ -1,6 +1,7 @@
 """Real images for the command line and the examples, from what the dependencies embed or fetch."""
 
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.datasets import fetch_lfw_people, load_digits
@@ -71,13 +72,19 @@ def load_images(name="digits", random_state=0):
 def _load_mnist():
     from ._backend import keras
 
-    (X_train, y_train), (X_test, y_test) = keras.datasets.mnist.load_data()
+    try:
+        (X_train, y_train), (X_test, y_test) = keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises no narrower one where the download fails.
+        raise OSError(f"MNIST could not be fetched: {error}") from error
     return ImageSplit(X_train, y_train, X_test, y_test)
 
 
 def _load_npz(path, random_state):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except BadZipFile as error:
+        raise ValueError(f"{path} is no .npz file: {error}.") from error
     names = ("x_train", "y_train", "x_test", "y_test")
     if set(names) <= set(arrays):
         split = ImageSplit(*(arrays[n] for n in names))
@@ -91,6 +98,11 @@ def _load_npz(path, random_state):
                 f"{path} must hold images (n, features), (n, h, w) or (n, h, w, c) and classes "
                 f"(n,); got {images.shape} and {classes.shape}."
             )
+    if split.X_train.shape[1:] != split.X_test.shape[1:]:
+        raise ValueError(
+            f"{path} must hold images of one shape to train and to test on, got "
+            f"{split.X_train.shape[1:]} and {split.X_test.shape[1:]}."
+        )
     return split
 
 

@@ -294,6 +294,29 @@ IMAGE_DISTANCES = {
 }
 
 
+def check_image_distance(distance, image_shape):
+    """Check an image distance on two blank images, before anything is trained.
+
+    Parameters
+    ----------
+    distance : str or callable
+        See :func:`get_image_distance`.
+    image_shape : tuple of 3 int
+        Height, width and channels.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the callable does not give one value an image.
+    """
+    blank = ops.zeros((2, *image_shape))
+    shape = tuple(ops.shape(get_image_distance(distance)(blank, blank)))
+    if shape != (2,):
+        raise ValueError(
+            f"distance must give one value an image, (n,); for 2 images it gave shape {shape}."
+        )
+
+
 def get_image_distance(distance):
     """Find an image distance by name, or let a callable through.
 

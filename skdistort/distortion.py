@@ -17,7 +17,7 @@ from ._generators import build_generator, generator_loss, put_embedder_behind
 from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
 from ._stored_network import StoredNetwork
 from .base import TRAINING_CONSTRAINTS, KerasTransformer, spawn_rng
-from .distances import IMAGE_DISTANCES, get_image_distance
+from .distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
 from .networks import check_filters
 from .scoring import distortion_score
 
@@ -39,7 +39,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         the labels if there are any, and a ``TripletEmbedder`` is cloned and trained so; wrap a
         fitted one in :class:`sklearn.frozen.FrozenEstimator` to use it as it is. A Keras model
         or layer takes images ``(n, height, width, channels)`` in the units of `X` and is used as
-        it is, in inference mode.
+        it is, in inference mode; Keras has to be able to rebuild it from its configuration, and
+        `alpha` takes its embeddings to have unit length.
     alpha : float, default=0.2
         Margin of the embedding term: squared embedding distance that costs nothing.
     pi_emb : float, default=0.5
@@ -69,16 +70,18 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     learning_rate : float, default=2e-3
         Adam's learning rate at the start. (Paper A: 1e-4, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
-        Whether the learning rate stays or falls to zero over the epochs.
+        Whether the learning rate stays or falls to zero.
     validation_fraction : float, default=0.0
         Share of the samples held out to watch the loss on.
     patience : int or None, default=None
         Stop after so many epochs without a better loss, on the held-out samples if there are
         any, and keep the best weights.
     callbacks : list of keras.callbacks.Callback or None, default=None
-        Called during the training of the generator.
+        Called while G is trained. Those that change the learning rate need
+        ``schedule="constant"``.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the generator weights of the last ``fit``.
+        Whether ``fit`` goes on from the generator of the last ``fit``, and keeps its embedder
+        and its pixel range.
     verbose : int, default=0
         0 silent, 1 a progress bar, 2 a line an epoch.
     random_state : int, RandomState instance or None, default=None
@@ -106,7 +109,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     See Also
     --------
     TripletEmbedder : The embedder.
-    skdistort.metrics.distortion_report : What the templates protect, beside trivial baselines.
+    skdistort.metrics.distortion_report : What templates hide, beside trivial ones.
 
     Notes
     -----
@@ -202,26 +205,35 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         ------
         ValueError
             If the images lie outside `pixel_range`, or `embedder` does not take them.
+        TypeError
+            If `embedder` is nothing that can be one.
+        FloatingPointError
+            If the loss became NaN or infinite.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If the templates of the training images show one of the failures that ``diagnose``
-            names.
+            If the templates of training images show a failure that ``diagnose`` names.
         """
         images, _ = self._validate_images(X, reset=True)
         check_filters(self.filters)
+        check_image_distance(self.distance, self.image_shape_)
         check_embedder(self.embedder, self.image_shape_)
-        self.pixel_range_ = self._find_pixel_range(images)
         rng = check_random_state(self.random_state)
         training, validation = self._split_rows(len(images), rng)
         network_rng, batch_rng, validation_rng = (spawn_rng(rng) for _ in range(3))
-        self.embedder_ = fit_embedder(
-            self.embedder,
-            images,
-            y,
-            defaults={"verbose": self.verbose, "random_state": rng.randint(2**31 - 1)},
-        )
+        # A generator that goes on has learned with this embedder, in this range.
+        if not (self.warm_start and hasattr(self, "network_")):
+            if isinstance(self.pixel_range, str):
+                self.pixel_range_ = float(images.min()), float(images.max())
+            else:
+                self.pixel_range_ = check_pixel_range(self.pixel_range)
+            self.embedder_ = fit_embedder(
+                self.embedder,
+                images,
+                y,
+                defaults={"verbose": self.verbose, "random_state": rng.randint(2**31 - 1)},
+            )
         targets = to_unit_range(images, self.pixel_range_), self._embed(images)
         inputs = targets[0] if self.architecture == "unet" else targets[1]
 
@@ -253,6 +265,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             ["image_distance", "embedding_distance"],
             batches,
             watched,
+            monitor="loss",
         )
         self.network_ = StoredNetwork(generator)
         self._warn_of_failures(images)
@@ -274,8 +287,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Raises
         ------
         ValueError
-            If the images have another shape than those of ``fit``, or lie outside an explicit
-            `pixel_range`.
+            If the images have another shape than in ``fit``, or leave an explicit `pixel_range`.
         """
         images, layout = self._check_images(X)
         distorted = from_unit_range(self._distort(images), self.pixel_range_)
@@ -312,8 +324,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         images, _ = self._check_images(X)
         templates = self._distort(images)
         return DistortionComparison(
-            # A test image may be brighter than any of training; measures take [0, 1].
-            np.clip(to_unit_range(images, self.pixel_range_), 0.0, 1.0),
+            self._unit_images(images),
             templates,
             self._embed(images),
             self._embed(from_unit_range(templates, self.pixel_range_)),
@@ -334,7 +345,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         float
             Harmonic mean, in ``[0, 1]``, of identifiability (1 - 2 EER of plain probes against
             distorted templates) and dissimilarity (1 - mean absolute Pearson correlation of
-            images and templates); see :mod:`skdistort.scoring`, whose scorers give the parts.
+            images and templates), the scorers of :mod:`skdistort.scoring`.
         """
         return distortion_score(self, X, y)
 
@@ -349,8 +360,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Returns
         -------
         DistortionDiagnosis
-            The quantities measured, and ``failures``: the names of those that hold, among
-            "blank output", "contours kept" and "gamma or negation only".
+            What was measured, and ``failures``, those that hold.
         """
         comparison = self.compare(X)
         return diagnose_distortion(comparison.images, comparison.templates)
@@ -366,28 +376,23 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 )
         return images, layout
 
-    def _find_pixel_range(self, images):
-        if isinstance(self.pixel_range, str):
-            return float(images.min()), float(images.max())
-        return check_pixel_range(self.pixel_range)
-
     def _embed(self, images):
         return self.embedder_.predict(images, self.batch_size)
 
+    def _unit_images(self, images):
+        # An image may be brighter than any that the range was learned from; measures take [0, 1].
+        return np.clip(to_unit_range(images, self.pixel_range_), 0.0, 1.0)
+
     def _distort(self, images):
         """Distort valid images; pixels of the result are in ``[0, 1]``."""
-        if self.architecture == "unet":
-            inputs = to_unit_range(images, self.pixel_range_)
-        else:
-            inputs = self._embed(images)
+        unet = self.architecture == "unet"
+        inputs = to_unit_range(images, self.pixel_range_) if unet else self._embed(images)
         return self.network_.predict(inputs, self.batch_size)
 
     def _warn_of_failures(self, images):
         step = max(1, len(images) // _N_DIAGNOSED)
         watched = images[::step][:_N_DIAGNOSED]
-        diagnosis = diagnose_distortion(
-            to_unit_range(watched, self.pixel_range_), self._distort(watched)
-        )
+        diagnosis = diagnose_distortion(self._unit_images(watched), self._distort(watched))
         if diagnosis.failures:
             warnings.warn(
                 f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "

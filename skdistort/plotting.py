@@ -4,21 +4,20 @@ import numpy as np
 from sklearn.metrics import DetCurveDisplay
 
 from ._images import as_images
-from .metrics import det_points
 
 # Points of a DET curve that a figure can still show apart.
 _MAX_POINTS = 1000
 
 
-def plot_overview(images, templates, comparisons, *, image_shape=None):
-    """Draw originals above their templates, and the DET curve of each comparison beside them.
+def plot_overview(images, templates, curves, *, image_shape=None):
+    """Draw originals above their templates, and DET curves beside them.
 
     Parameters
     ----------
     images, templates : array-like of shape (n, n_features), (n, h, w) or (n, h, w, c)
         Images and their distorted versions, one column each, at most ten.
-    comparisons : dict of str to tuple of 2 ndarray
-        By name, ``(y_true, y_score)`` as from :func:`skdistort.metrics.pair_scores`.
+    curves : dict of str to tuple of 2 ndarray
+        By name, ``(fmr, fnmr)``, the first two of :func:`skdistort.metrics.det_points`.
     image_shape : tuple of int or None, default=None
         Shape of one image where the layout does not say it.
 
@@ -32,8 +31,8 @@ def plot_overview(images, templates, comparisons, *, image_shape=None):
     >>> import numpy as np
     >>> from skdistort.plotting import plot_overview
     >>> X = np.random.default_rng(0).random((4, 8, 8))
-    >>> scores = np.array([True, True, False, False]), np.array([3.0, 1.0, 2.0, 0.0])
-    >>> len(plot_overview(X, 1 - X, {"toy": scores}).axes)
+    >>> curve = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.5, 0.5])
+    >>> len(plot_overview(X, 1 - X, {"toy": curve}).axes)
     9
     """
     from matplotlib.figure import Figure
@@ -42,29 +41,28 @@ def plot_overview(images, templates, comparisons, *, image_shape=None):
     pixel_range = min(s.min() for s in stacks), max(s.max() for s in stacks)
     n_columns = len(stacks[0])
     figure = Figure(figsize=(0.9 * n_columns + 4, 3.4), layout="constrained")
-    grid, curves = figure.subfigures(1, 2, width_ratios=(0.9 * n_columns, 4))
+    grid, side = figure.subfigures(1, 2, width_ratios=(0.9 * n_columns, 4))
     axes = grid.subplots(2, n_columns, squeeze=False)
     for row, stack, title in zip(axes, stacks, ("image", "template"), strict=True):
         row[0].set_title(title, loc="left")
         for axis, image in zip(row, stack, strict=True):
             axis.imshow(image.squeeze(), cmap="gray", vmin=pixel_range[0], vmax=pixel_range[1])
             axis.set_axis_off()
-    plot_det(comparisons, curves.subplots())
+    plot_det(curves, side.subplots())
     return figure
 
 
-def plot_det(comparisons, ax):
+def plot_det(curves, ax):
     """Draw DET curves on probit axes.
 
     Parameters
     ----------
-    comparisons : dict of str to tuple of 2 ndarray
-        By name, ``(y_true, y_score)``.
+    curves : dict of str to tuple of 2 ndarray
+        By name, ``(fmr, fnmr)``.
     ax : matplotlib.axes.Axes
         Where to draw.
     """
-    for name, scores in comparisons.items():
-        fmr, fnmr, _ = det_points(*scores)
+    for name, (fmr, fnmr) in curves.items():
         kept = np.unique(np.linspace(0, len(fmr) - 1, _MAX_POINTS).astype(int))
         # A curve's end at low FMR holds few points; they must not be thinned away.
         kept = np.union1d(kept, np.arange(max(0, len(fmr) - _MAX_POINTS), len(fmr)))

@@ -103,7 +103,7 @@ def distortion_score(estimator, X, y=None):
 
 
 def _compare(estimator, X):
-    if isinstance(estimator, Pipeline):
+    while isinstance(estimator, Pipeline):
         for _, step in estimator.steps[:-1]:
             X = X if step in (None, "passthrough") else step.transform(X)
         estimator = estimator.steps[-1][1]

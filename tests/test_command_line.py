@@ -1,5 +1,7 @@
 """``python -m skdistort`` and the data sets it reads."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -41,6 +43,49 @@ def test_unknown_data_is_one_line(arguments):
         main(arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--alpha", "-1"],
+        ["--pi-emb", "2"],
+        ["--epochs", "0"],
+        ["--output", "picture.foo"],
+        ["--output", "/nowhere/picture.png"],
+    ],
+)
+def test_wrong_options_are_told_before_training(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert arguments[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_images_brighter_than_any_of_training(tmp_path, capsys):
+    digits = load_digits()
+    X = digits.data[:200]
+    path, picture = tmp_path / "own.npz", tmp_path / "out.svg"
+    np.savez(
+        path,
+        x_train=X[:100],
+        y_train=digits.target[:100],
+        x_test=X[100:] * 2 - 1,
+        y_test=digits.target[100:200],
+    )
+    main(
+        ["--data", str(path), "--image-shape", "4", "16", "--quiet", "--epochs", "1"]
+        + ["--output", str(picture)]
+    )
+    assert "plain vs distorted" in capsys.readouterr().out
+    assert b"<svg" in picture.read_bytes()
+
+
+def test_without_matplotlib_tables_are_still_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    main(["--quiet", "--epochs", "1", "--output", str(tmp_path / "out.png")])
+    printed = capsys.readouterr().out
+    assert "plain vs distorted" in printed
+    assert "No picture" in printed
+
+
 def test_npz_with_its_own_split(tmp_path):
     images, labels = np.zeros((6, 4, 4)), np.arange(6)
     np.savez(
@@ -60,8 +105,15 @@ def test_npz_refuses_what_it_cannot_read(tmp_path):
     with pytest.raises(ValueError, match="must hold X and y"):
         load_images(str(tmp_path / "a.npz"))
     np.savez(tmp_path / "b.npz", X=np.zeros((3, 4)), y=np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"got .*\(n,\)|classes"):
+    with pytest.raises(ValueError, match=r"classes \(n,\)"):
         load_images(str(tmp_path / "b.npz"))
+    (tmp_path / "c.npz").write_bytes(b"PK but no archive")
+    with pytest.raises(ValueError, match="is no .npz file|pickled"):
+        load_images(str(tmp_path / "c.npz"))
+    X, y = np.zeros((2, 3, 3)), np.arange(2)
+    np.savez(tmp_path / "d.npz", x_train=X, y_train=y, x_test=X[:, 1:], y_test=y)
+    with pytest.raises(ValueError, match=r"one shape .*\(3, 3\) and \(2, 3\)"):
+        load_images(str(tmp_path / "d.npz"))
 
 
 def test_digits_split_is_seeded():

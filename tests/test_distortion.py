@@ -206,8 +206,11 @@ def test_failure_is_a_warning(frozen):
 
 def test_grid_search_in_processes(frozen):
     search = GridSearchCV(
-        make_pipeline(FunctionTransformer(), DistortionGenerator(frozen, **SMALL)),
-        {"distortiongenerator__alpha": [0.1, 1.0]},
+        make_pipeline(
+            FunctionTransformer(),
+            make_pipeline("passthrough", DistortionGenerator(frozen, **SMALL)),
+        ),
+        {"pipeline__distortiongenerator__alpha": [0.1, 1.0]},
         scoring={"score": distortion_score, "hidden": dissimilarity_scorer},
         refit="score",
         cv=2,
@@ -266,6 +269,17 @@ def test_warm_start_and_validation(frozen):
     assert second["val_loss"][0] < first["val_loss"][0]
 
 
+def test_warm_start_keeps_embedder_and_range():
+    generator = DistortionGenerator(TripletEmbedder(filters=(2,), epochs=1), **SMALL)
+    generator.set_params(warm_start=True)
+    embedder = quiet_fit(generator, X_train[:100], y_train[:100]).embedder_
+    quiet_fit(generator, X_train[:100] * 2, y_train[:100])
+    assert generator.embedder_ is embedder
+    assert generator.pixel_range_ == (0.0, 16.0)
+    with pytest.raises(ValueError, match="warm_start"):
+        generator.set_params(filters=(3, 8)).fit(X_train[:100], y_train[:100])
+
+
 def test_same_seed_same_templates(frozen):
     first = quiet_fit(DistortionGenerator(frozen, **SMALL), X_train[:200]).transform(X_test)
     second = quiet_fit(DistortionGenerator(frozen, **SMALL), X_train[:200]).transform(X_test)
@@ -275,6 +289,20 @@ def test_same_seed_same_templates(frozen):
 def wrong_model():
     inputs = keras.layers.Input((4, 4, 1))
     return keras.Model(inputs, keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(inputs)))
+
+
+def two_outputs():
+    inputs = keras.layers.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, [flat, flat])
+
+
+class Unregistered(keras.layers.Layer):
+    """A layer that Keras cannot find again by its name."""
+
+    def call(self, x):
+        """Flatten."""
+        return keras.ops.reshape(x, (-1, 64))
 
 
 @pytest.mark.parametrize(
@@ -292,6 +320,10 @@ def wrong_model():
         ({"embedder": FrozenEstimator(TripletEmbedder())}, NotFittedError, "not fitted"),
         ({"embedder": wrong_model()}, ValueError, r"images of shape \(8, 8, 1\)"),
         ({"embedder": keras.layers.Conv2D(2, 3)}, ValueError, "one vector an image"),
+        ({"embedder": two_outputs()}, ValueError, "one vector an image"),
+        ({"embedder": Unregistered()}, ValueError, "register_keras_serializable"),
+        ({"distance": lambda x, y: x - y}, ValueError, r"one value an image.*\(2, 8, 8, 1\)"),
+        ({"pixel_range": (0, np.inf)}, ValueError, "pixel_range must be"),
     ],
 )
 def test_refuses_parameters_before_training(params, error, match, monkeypatch):

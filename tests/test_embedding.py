@@ -1,10 +1,13 @@
 """TripletEmbedder: learning, determinism, layouts, persistence and refusals."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 
 from skdistort import TripletEmbedder
@@ -35,7 +38,7 @@ def test_learns_digits(embedder):
 @pytest.mark.backend
 def test_history_counts_active_triplets(embedder):
     history = embedder.history_
-    assert set(history) == {"loss", "n_active_triplets"}
+    assert set(history) == {"loss", "n_active_triplets", "total_hinge"}
     assert len(history["loss"]) == 4
     active = history["n_active_triplets"]
     # 10 classes of 12: at most 120 * 11 * 108 triplets in a batch.
@@ -102,9 +105,17 @@ def test_validation_and_patience():
     embedder = TripletEmbedder(
         epochs=30, validation_fraction=0.25, patience=1, learning_rate=0.05, **SMALL
     ).fit(X_train[:300], y_train[:300])
-    losses = embedder.history_["val_loss"]
+    losses = embedder.history_["val_total_hinge"]
     assert len(losses) < 30
     assert losses[-1] >= min(losses[:-1])
+
+
+def test_patience_watches_what_falls_while_the_embedder_improves():
+    # The mean over active triplets rises as the easy ones drop out of it.
+    embedder = TripletEmbedder(epochs=8, validation_fraction=0.3, patience=3, random_state=0)
+    history = embedder.fit(X_train, y_train).history_
+    assert len(history["loss"]) == 8
+    assert np.argmin(history["val_total_hinge"]) >= 5
 
 
 def test_warm_start_goes_on():
@@ -162,6 +173,7 @@ def test_refuses_parameters(params, match):
         (np.eye(4), [0, 1, 2, 3], "with two samples"),
         (np.eye(4)[:1], [0], "1 sample"),
         (np.eye(4), [0, 1], "inconsistent"),
+        (np.eye(4), [0, 0, 1, np.nan], "y contains NaN"),
         (np.zeros((4, 2, 2, 1, 1)), [0, 0, 1, 1], "dim 5"),
         (np.zeros((0, 2, 2)), [], "0 sample"),
         (np.eye(2), None, "No sample has both a client"),
@@ -180,6 +192,28 @@ def test_refuses_other_shapes_later(embedder):
     by_image.fit(X_train[:50].reshape(-1, 4, 16), y_train[:50])
     with pytest.raises(ValueError, match=r"\(8, 8\).*\(4, 16, 1\)"):
         by_image.transform(X_test.reshape(-1, 8, 8))
+
+
+def test_frozen_selection_space():
+    space = FrozenEstimator(PCA(n_components=4, random_state=0).fit(X_train))
+    embedder = TripletEmbedder(selection_space=space, epochs=1, **SMALL).fit(X_train[:100])
+    assert embedder.transform(X_test).shape == (400, 10)
+
+
+def test_warm_start_keeps_the_pixel_scaling():
+    embedder = TripletEmbedder(epochs=1, learning_rate=1e-12, warm_start=True, **SMALL)
+    first = embedder.fit(X_train[:100], y_train[:100]).network_.config
+    hot = X_train[:100].copy()
+    hot[0, 0] = 1000
+    rescaling = json.loads(first)["config"]["layers"][1]["config"]["scale"]
+    second = embedder.fit(hot, y_train[:100]).network_.config
+    assert rescaling == 1 / 16
+    assert json.loads(second)["config"]["layers"][1]["config"]["scale"] == rescaling
+
+
+def test_refuses_callbacks_that_are_none():
+    with pytest.raises(TypeError, match="callbacks must hold"):
+        TripletEmbedder(callbacks=["early"]).fit(X_train, y_train)
 
 
 def test_score_needs_labels(embedder):

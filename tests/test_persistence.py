@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import joblib
+import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -55,6 +56,15 @@ def test_pickle_holds_no_keras_objects(fitted):
         assert name not in text.replace(fitted.network_.config.encode(), b"").replace(
             getattr(fitted, "embedder_", fitted.network_).config.encode(), b""
         )
+
+
+def test_callbacks_do_not_hold_the_model():
+    callback = keras.callbacks.EarlyStopping("loss")
+    embedder = TripletEmbedder(callbacks=[callback], **SMALL).fit(X[:100], y[:100])
+    assert callback.model is None
+    restored = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(restored.transform(X[:9]), embedder.transform(X[:9]))
+    assert not hasattr(clone(embedder), "network_")
 
 
 def test_clone_is_unfitted_and_refits_equal(fitted):

@@ -323,11 +323,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         """
         images, _ = self._check_images(X)
         templates = self._distort(images)
+        in_units = from_unit_range(templates, self.pixel_range_)
         return DistortionComparison(
-            self._unit_images(images),
-            templates,
-            self._embed(images),
-            self._embed(from_unit_range(templates, self.pixel_range_)),
+            self._unit_images(images), templates, self._embed(images), self._embed(in_units)
         )
 
     def score(self, X, y=None):
@@ -350,7 +348,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         return distortion_score(self, X, y)
 
     def diagnose(self, X):
-        """Look for the three failures of paper A's Table 5 in the templates of X.
+        """Look for the failures of paper A's Table 5 in the templates of X.
 
         Parameters
         ----------
@@ -390,8 +388,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         return self.network_.predict(inputs, self.batch_size)
 
     def _warn_of_failures(self, images):
-        step = max(1, len(images) // _N_DIAGNOSED)
-        watched = images[::step][:_N_DIAGNOSED]
+        watched = images[:: max(1, len(images) // _N_DIAGNOSED)][:_N_DIAGNOSED]
         diagnosis = diagnose_distortion(self._unit_images(watched), self._distort(watched))
         if diagnosis.failures:
             warnings.warn(

@@ -77,6 +77,7 @@ def main():
     parser.add_argument("--images", type=int, default=12000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("TripletEmbedder", "DistortionGenerator"))
     options = parser.parse_args()
     X, y, _, _ = load_images(options.data)
     X, y = X[: options.images].astype(np.float32), y[: options.images].astype(np.int32)
@@ -96,6 +97,8 @@ def main():
         ),
     }
     for name, (ours, plain) in contests.items():
+        if options.only not in (None, name):
+            continue
         pairs = np.array([(seconds(ours), seconds(plain)) for _ in range(options.repeats)])
         for i, clock in enumerate(("wall", "processor")):
             mine, theirs = pairs[:, 0, i], pairs[:, 1, i]

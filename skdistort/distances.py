@@ -57,6 +57,13 @@ def pairwise_squared_euclidean(x):
     -------
     tensor of shape (n, n)
         ``||x_i - x_j||^2``, never negative.
+
+    Examples
+    --------
+    >>> from keras import ops
+    >>> from skdistort.distances import pairwise_squared_euclidean
+    >>> ops.convert_to_numpy(pairwise_squared_euclidean(ops.array([[0.0], [3.0]]))).tolist()
+    [[0.0, 9.0], [9.0, 0.0]]
     """
     gram = ops.matmul(x, ops.transpose(x))
     squares = ops.sum(ops.square(x), axis=1)
@@ -334,6 +341,12 @@ def get_image_distance(distance):
     ------
     ValueError
         If the name is unknown.
+
+    Examples
+    --------
+    >>> from skdistort.distances import get_image_distance
+    >>> get_image_distance("l1").__name__
+    'l1_distance'
     """
     if callable(distance):
         return distance

@@ -6,6 +6,27 @@ from .losses import distortion_loss
 from .networks import build_decoder, build_unet
 
 
+class InferenceOnly(keras.layers.Layer):
+    """A network that runs in inference mode even where it is part of one in training.
+
+    A functional model in training overrides the ``training=False`` that a part was called with,
+    so that an embedder's dropout would be active.
+
+    Parameters
+    ----------
+    network : keras.Model
+        What is run; it does not learn.
+    """
+
+    def __init__(self, network):
+        super().__init__(trainable=False)
+        self.network = network
+
+    def call(self, x):
+        """Apply the network."""
+        return self.network(x, training=False)
+
+
 def build_generator(architecture, image_shape, *, n_components, filters, rng):
     """Build the generator of an architecture.
 
@@ -51,7 +72,7 @@ def put_embedder_behind(generator, embedder, pixel_range):
     """
     low, high = pixel_range
     in_units = keras.layers.Rescaling(high - low, offset=low)(generator.output)
-    return keras.Model(generator.input, (generator.output, embedder(in_units, training=False)))
+    return keras.Model(generator.input, (generator.output, InferenceOnly(embedder)(in_units)))
 
 
 def generator_loss(targets, outputs, alpha, pi_emb, distance):

@@ -118,9 +118,13 @@ def test_keras_model_and_layer_as_embedder():
 
 def test_embedder_runs_in_inference_mode():
     dropout = keras.Sequential([keras.layers.Flatten(), keras.layers.Dropout(0.9)])
-    # With dropout active, the embedding distance could not come near zero.
-    generator = quiet_fit(DistortionGenerator(dropout, pi_emb=1.0, **SMALL), X_train[:200])
-    np.testing.assert_allclose(generator.embed(X_train[:5]), X_train[:5], rtol=1e-6)
+    plain = keras.layers.Flatten()
+    # Dropout of nine in ten pixels, scaled up tenfold, would make the distances far larger.
+    with_dropout, without = (
+        quiet_fit(DistortionGenerator(embedder, **SMALL), X_train[:200]).history_
+        for embedder in (dropout, plain)
+    )
+    np.testing.assert_allclose(with_dropout["loss"], without["loss"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("distance", ["combined", "dssim", "l1", "l2", "rmse", "sobel"])

@@ -360,8 +360,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         DistortionDiagnosis
             What was measured, and ``failures``, those that hold.
         """
-        comparison = self.compare(X)
-        return diagnose_distortion(comparison.images, comparison.templates)
+        return self._diagnose(self._check_images(X)[0])
 
     def _validate_images(self, X, *, reset):
         images, layout = super()._validate_images(X, reset=reset)
@@ -387,9 +386,11 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         inputs = to_unit_range(images, self.pixel_range_) if unet else self._embed(images)
         return self.network_.predict(inputs, self.batch_size)
 
+    def _diagnose(self, images):
+        return diagnose_distortion(self._unit_images(images), self._distort(images))
+
     def _warn_of_failures(self, images):
-        watched = images[:: max(1, len(images) // _N_DIAGNOSED)][:_N_DIAGNOSED]
-        diagnosis = diagnose_distortion(self._unit_images(watched), self._distort(watched))
+        diagnosis = self._diagnose(images[:: max(1, len(images) // _N_DIAGNOSED)][:_N_DIAGNOSED])
         if diagnosis.failures:
             warnings.warn(
                 f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "

@@ -1,4 +1,4 @@
-"""Estimators, in the style of scikit-learn, for unrecognisable yet identifiable images.
+"""Estimators, in the style of scikit-learn, for distorted templates and label-free verification.
 
 Estimators are imported on first use, so that :mod:`skdistort.metrics` works without Keras.
 """
@@ -8,12 +8,33 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _LAZY = {
+    "CepstralCoefficients": "skdistort.audio",
     "DistortionGenerator": "skdistort.distortion",
+    "IVectorExtractor": "skdistort.ivector",
+    "LogMelSpectrogram": "skdistort.audio",
+    "PLDA": "skdistort.plda",
+    "ScoreFusion": "skdistort.fusion",
+    "SiameseVerifier": "skdistort.verification",
+    "SoftmaxEmbedder": "skdistort.baselines",
     "TripletEmbedder": "skdistort.embedding",
+    "UniversalBackgroundModel": "skdistort.ivector",
     "metrics": "skdistort.metrics",
 }
 
-__all__ = ["DistortionGenerator", "TripletEmbedder", "__version__", "metrics"]
+__all__ = [
+    "CepstralCoefficients",
+    "DistortionGenerator",
+    "IVectorExtractor",
+    "LogMelSpectrogram",
+    "PLDA",
+    "ScoreFusion",
+    "SiameseVerifier",
+    "SoftmaxEmbedder",
+    "TripletEmbedder",
+    "UniversalBackgroundModel",
+    "__version__",
+    "metrics",
+]
 
 
 def __getattr__(name):

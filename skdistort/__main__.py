@@ -127,7 +127,7 @@ def _draw(images, templates, curves, path):
     try:
         figure = plot_overview(images, templates, curves)
     except ImportError as error:
-        print(f"\nNo picture: {error}. `pip install 'skdistort[plot]'` brings matplotlib.")
+        print(f"\nNo picture: {error}")
         return
     # Written under another name first, so that nobody sees half a picture.
     unfinished = f"{path}.part"

@@ -7,8 +7,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from ._backend import keras
 from ._images import infer_image_shape, split_layout, with_channels
@@ -70,9 +76,9 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
             self.image_shape_ = infer_image_shape(rows.shape[1], layout, self.image_shape)
         return rows.reshape(len(rows), *self.image_shape_), layout
 
-    def _start_network(self, build):
+    def _start_network(self, build, attribute="network_"):
         """Return the network to train: a new one, or with `warm_start` the one of the last fit."""
-        previous = getattr(self, "network_", None) if self.warm_start else None
+        previous = getattr(self, attribute, None) if self.warm_start else None
         network = build()
         if previous is not None:
             shapes = [network.input_shape, *(w.shape for w in network.get_weights())]
@@ -86,19 +92,19 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
             network = previous.rebuild()
         return network
 
-    def _split_rows(self, n_samples, rng):
-        """Split row numbers into those to train on and those to validate on."""
-        n_validation = int(round(self.validation_fraction * n_samples))
+    def _split_rows(self, n_samples, rng, groups=None):
+        """Split row numbers into those to train on and those to validate on; groups stay whole."""
+        rows = np.arange(n_samples)
         if self.validation_fraction == 0:
-            return np.arange(n_samples), None
-        if not 2 <= n_validation <= n_samples - 2:
+            return rows, None
+        training, validation = split_rows(rows, self.validation_fraction, groups, rng)
+        if min(len(training), len(validation)) < 2:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} of {n_samples} samples leaves "
-                f"{n_validation} to validate on and {n_samples - n_validation} to train on; "
+                f"{len(validation)} to validate on and {len(training)} to train on; "
                 "both need at least 2."
             )
-        order = rng.permutation(n_samples)
-        return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+        return training, validation
 
     def _train(self, network, loss, part_names, batches, validation, monitor):
         return train(
@@ -135,6 +141,62 @@ def _check_callbacks(callbacks):
     for callback in callbacks or ():
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"callbacks must hold Keras callbacks, got {callback!r}.")
+
+
+def encode_classes(images, y, name="y"):
+    """Give classes numbers from 0.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_samples, ...)
+        What they are the classes of.
+    y : array-like of shape (n_samples,)
+        Classes.
+    name : str, default="y"
+        What to call them in messages.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), dtype int32
+        Numbers, in the order of the sorted classes.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each sample, or some are NaN.
+    """
+    y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name=name)
+    check_consistent_length(images, y)
+    return np.unique(y, return_inverse=True)[1].astype(np.int32)
+
+
+def split_rows(rows, fraction, groups, rng):
+    """Split row numbers at random in two, each in order.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Row numbers.
+    fraction : float
+        Share of the second part: of the rows, or of the groups where there are any.
+    groups : ndarray of shape (n_samples,) or None
+        Group of each sample, the whole of which comes into one part.
+    rng : numpy.random.RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    first : ndarray of int
+        The first part.
+    second : ndarray of int
+        The second part.
+    """
+    units = rows if groups is None else groups[rows]
+    names = np.unique(units)
+    drawn = rng.permutation(names)[: int(round(fraction * len(names)))]
+    second = np.isin(units, drawn)
+    return rows[~second], rows[second]
 
 
 def spawn_rng(rng):

@@ -4,16 +4,16 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context, clone
-from sklearn.decomposition import PCA
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from . import _batches
 from ._backend import keras
+from ._mined_triplets import fit_selection_space, triplet_batches
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, spawn_rng
+from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
 from .losses import batch_triplet_loss, stacked_triplet_loss
 from .metrics import equal_error_rate, pair_scores
 from .mining import MINERS
@@ -45,8 +45,10 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
     hidden_units : int, default=128
         Width of the dense layer.
     selection_space : transformer or None, default=None
-        Where ``fit`` without labels compares samples by cosine, on flat rows; it is cloned and
-        fitted. None means ``PCA(n_components=min(32, n_samples, n_features))``.
+        Where ``fit`` without labels compares samples by cosine; it is cloned and fitted. It is
+        given images ``(n, height, width, channels)`` if its tags say that it takes them
+        (``three_d_array``), else flat rows. None means
+        ``PCA(n_components=min(32, n_samples, n_features))``.
     n_neighbors : int, default=10
         The most clients, and the most impostors, of one sample in ``fit`` without labels.
     client_threshold : float, default=0.2
@@ -211,13 +213,13 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         """
         images, _ = self._validate_images(X, reset=True)
         check_filters(self.filters)
-        labels = None if y is None else _encode_classes(images, y)
+        labels = None if y is None else encode_classes(images, y)
         rng = check_random_state(self.random_state)
         training, validation = self._split_rows(len(images), rng)
         network_rng, batch_rng, validation_rng, loss_rng = (spawn_rng(rng) for _ in range(4))
         if labels is None:
             loss = partial(_stacked_loss, margin=self.margin)
-            Z = self._fit_selection_space(images, loss_rng)
+            Z = fit_selection_space(self.selection_space, images, loss_rng)
             make_batches = partial(self._triplet_batches, images, Z)
         else:
             seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1))
@@ -311,40 +313,16 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             redraw,
         )
 
-    def _fit_selection_space(self, images, rng):
-        rows = images.reshape(len(images), -1)
-        if self.selection_space is None:
-            space = PCA(n_components=min(32, *rows.shape), random_state=rng)
-        else:
-            space = clone(self.selection_space)
-        return np.asarray(space.fit(rows, None).transform(rows), dtype=np.float32)
-
     def _triplet_batches(self, images, Z, rows, rng, redraw):
-        anchors, clients, impostors = select_clients_and_impostors(
+        selection = select_clients_and_impostors(
             Z[rows],
             self.n_neighbors,
             client_threshold=self.client_threshold,
             impostor_threshold=self.impostor_threshold,
         )
-        return _batches.IndexedBatches(
-            partial(
-                _batches.draw_triplets,
-                anchors=anchors,
-                clients=clients,
-                impostors=impostors,
-                batch_size=self.batch_size,
-            ),
-            lambda batch: (images[rows[batch]],),
-            rng,
-            redraw,
+        return triplet_batches(
+            images, selection, rows, batch_size=self.batch_size, rng=rng, redraw=redraw
         )
-
-
-def _encode_classes(images, y):
-    y = column_or_1d(y, warn=True)
-    assert_all_finite(y, input_name="y")
-    check_consistent_length(images, y)
-    return np.unique(y, return_inverse=True)[1].astype(np.int32)
 
 
 def _labelled_loss(labels, embeddings, margin, miner, seed):

@@ -1,4 +1,4 @@
-"""Training losses, each a pure function, and the Keras ``Loss`` objects that carry their margins.
+"""Training losses, each a pure function in ``keras.ops``.
 
 The distances they are made of live in :mod:`skdistort.distances`, the choice of triplets in
 :mod:`skdistort.mining`. Paper A is Zakharov, Kuznetsov and Frontoni, "Unrecognizable Yet
@@ -115,6 +115,101 @@ def stacked_triplet_loss(embeddings, margin=0.2):
     """
     hinge = triplet_loss(*ops.split(embeddings, 3, axis=0), margin=margin)
     return ops.mean(hinge), ops.sum(ops.cast(hinge > 0.0, hinge.dtype))
+
+
+def pair_cross_entropy(client_logits, impostor_logits):
+    """Binary cross-entropy of pairs known to be of one identity, and of two.
+
+    Parameters
+    ----------
+    client_logits : tensor of shape (n, 1)
+        Log-odds of one identity, for pairs that are.
+    impostor_logits : tensor of shape (m, 1)
+        The same, for pairs that are not.
+
+    Returns
+    -------
+    loss : tensor of shape ()
+        ``-log sigmoid(client)`` and ``-log sigmoid(-impostor)``, each averaged, then both.
+    accuracy : tensor of shape ()
+        Share of the pairs whose log-odds have the right sign, a tie counting as wrong.
+
+    References
+    ----------
+    Paper B, section 2.2.
+
+    Examples
+    --------
+    >>> from keras import ops
+    >>> from skdistort.losses import pair_cross_entropy
+    >>> loss, accuracy = pair_cross_entropy(ops.array([[50.0]]), ops.array([[-50.0]]))
+    >>> round(float(loss), 6), float(accuracy)
+    (0.0, 1.0)
+    """
+    loss = ops.mean(ops.softplus(-client_logits)) + ops.mean(ops.softplus(impostor_logits))
+    correct = [ops.cast(client_logits > 0, loss.dtype), ops.cast(impostor_logits < 0, loss.dtype)]
+    return loss / 2, ops.mean(ops.concatenate(correct, axis=0))
+
+
+def am_softmax_loss(labels, cosines, scale=30.0, margin=0.2):
+    """Additive-margin softmax: cross-entropy that wants the own class nearer by a margin.
+
+    Parameters
+    ----------
+    labels : tensor of int, shape (n,)
+        Classes.
+    cosines : tensor of shape (n, n_classes)
+        Cosines of the embeddings and the class centres.
+    scale : float, default=30.0
+        Factor s of the cosines.
+    margin : float, default=0.2
+        Margin m, in cosine.
+
+    Returns
+    -------
+    tensor of shape (n,)
+        ``-log softmax(s (cos - m [own class]))`` of the own class.
+
+    References
+    ----------
+    Wang, Cheng, Liu and Liu, "Additive margin softmax for face verification", IEEE Signal
+    Processing Letters 25 (2018), eq. 6. Paper B, section 3, names no s and m.
+
+    Examples
+    --------
+    >>> from keras import ops
+    >>> from skdistort.losses import am_softmax_loss
+    >>> loss = am_softmax_loss(ops.array([0]), ops.array([[0.5, 0.3]]), scale=1.0, margin=0.2)
+    >>> round(float(loss[0]), 4)  # the margin makes it a tie of two classes
+    0.6931
+    """
+    own_class = ops.one_hot(labels, cosines.shape[-1], dtype=cosines.dtype)
+    return cross_entropy(labels, scale * (cosines - margin * own_class))
+
+
+def cross_entropy(labels, logits):
+    """Cross-entropy of a softmax with the true classes.
+
+    Parameters
+    ----------
+    labels : tensor of int, shape (n,)
+        Classes.
+    logits : tensor of shape (n, n_classes)
+        Logits.
+
+    Returns
+    -------
+    tensor of shape (n,)
+        ``-log softmax(logits)`` of the own class.
+
+    Examples
+    --------
+    >>> from keras import ops
+    >>> from skdistort.losses import cross_entropy
+    >>> round(float(cross_entropy(ops.array([0]), ops.array([[0.0, 0.0]]))[0]), 4)
+    0.6931
+    """
+    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
 def distortion_loss(image_distance, embedding_distance, *, alpha=0.2, pi_emb=0.5):

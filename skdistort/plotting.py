@@ -1,12 +1,7 @@
 """Pictures of distorted images and of verification errors, with matplotlib."""
 
-import numpy as np
-from sklearn.metrics import DetCurveDisplay
-
 from ._images import as_images
-
-# Points of a DET curve that a figure can still show apart.
-_MAX_POINTS = 1000
+from .displays import DetDisplay, import_matplotlib
 
 
 def plot_overview(images, templates, curves, *, image_shape=None):
@@ -35,8 +30,7 @@ def plot_overview(images, templates, curves, *, image_shape=None):
     >>> len(plot_overview(X, 1 - X, {"toy": curve}).axes)
     9
     """
-    from matplotlib.figure import Figure
-
+    Figure = import_matplotlib("figure").Figure
     stacks = [as_images(stack, image_shape)[:10] for stack in (images, templates)]
     pixel_range = min(s.min() for s in stacks), max(s.max() for s in stacks)
     n_columns = len(stacks[0])
@@ -63,9 +57,4 @@ def plot_det(curves, ax):
         Where to draw.
     """
     for name, (fmr, fnmr) in curves.items():
-        kept = np.unique(np.linspace(0, len(fmr) - 1, _MAX_POINTS).astype(int))
-        # A curve's end at low FMR holds few points; they must not be thinned away.
-        kept = np.union1d(kept, np.arange(max(0, len(fmr) - _MAX_POINTS), len(fmr)))
-        DetCurveDisplay(fpr=fmr[kept], fnr=fnmr[kept]).plot(ax, name=name)
-    ax.set(xlabel="FMR", ylabel="FNMR")
-    ax.legend(fontsize="small")
+        DetDisplay(fmr=fmr, fnmr=fnmr, name=name).plot(ax)

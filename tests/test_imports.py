@@ -18,12 +18,16 @@ def run(code, **environment):
     )
 
 
-def test_metrics_need_no_keras():
-    result = run("import sys, skdistort.metrics; assert 'keras' not in sys.modules")
+@pytest.mark.parametrize(
+    "module",
+    ["audio", "displays", "fusion", "ivector", "metrics", "plda", "selection", "trials"],
+)
+def test_what_needs_no_network_needs_no_keras(module):
+    result = run(f"import sys, skdistort.{module}; assert 'keras' not in sys.modules")
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("name", ["TripletEmbedder", "DistortionGenerator"])
+@pytest.mark.parametrize("name", ["TripletEmbedder", "DistortionGenerator", "SiameseVerifier"])
 def test_missing_backend_is_one_clear_sentence(name):
     # A module that is None in sys.modules imports as if it were not installed.
     code = f"import sys; sys.modules['tensorflow'] = None; from skdistort import {name}"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from skdistort.losses import (
     batch_triplet_loss,
     distortion_loss,
+    pair_cross_entropy,
     stacked_triplet_loss,
     triplet_loss,
 )
@@ -302,3 +303,21 @@ def test_distortion_loss_gradient():
     )
     np.testing.assert_array_equal(by_image, [-0.25] * 3)
     np.testing.assert_array_equal(by_embedding, [0, 0, 0.75])
+
+
+@properties
+@given(seeds)
+def test_pair_cross_entropy_is_its_formula(seed):
+    clients, impostors = np.float32(np.random.default_rng(seed).normal(0, 3, (2, 5, 1)))
+    loss, accuracy = evaluate(pair_cross_entropy, clients, impostors)
+    expected = np.mean(np.log1p(np.exp(-clients))) + np.mean(np.log1p(np.exp(impostors)))
+    np.testing.assert_allclose(loss, expected / 2, rtol=1e-5)
+    np.testing.assert_allclose(accuracy, np.mean([clients > 0, impostors < 0]), rtol=1e-6)
+
+
+def test_pair_cross_entropy_is_finite_where_sigmoid_saturates():
+    for gradient in gradients(
+        lambda c, i: pair_cross_entropy(c, i)[0], np.full((2, 1), -200.0), np.full((2, 1), 200.0)
+    ):
+        assert np.isfinite(gradient).all()
+        assert gradient.any()

@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from _comparisons import comparisons, vertices_by_counting
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import det_curve, f1_score
@@ -16,32 +17,6 @@ import skdistort.metrics._vertices as search
 from skdistort.metrics import best_f1_threshold, det_points, equal_error_rate, fnmr_at_fmr
 
 METHODS = ["interp", "midpoint", "rocch"]
-
-
-@st.composite
-def comparisons(draw, max_size=30):
-    """Draw a few pairs of both classes with integer scores, so that ties abound."""
-    score = st.integers(-4, 4)
-    genuine = draw(st.lists(score, min_size=1, max_size=max_size))
-    impostor = draw(st.lists(score, min_size=1, max_size=max_size))
-    order = draw(st.permutations(range(len(genuine) + len(impostor))))
-    y_true = np.repeat([True, False], [len(genuine), len(impostor)])[order]
-    return y_true, np.array(genuine + impostor, dtype=np.float32)[order]
-
-
-def operating_points(y_true, y_score):
-    """List (threshold, FMR, FNMR) at every distinct score and beyond the best, by counting."""
-    genuine, impostor = y_score[y_true].tolist(), y_score[~y_true].tolist()
-    levels = sorted({*genuine, *impostor})
-    beyond = float(np.nextafter(y_score.max(), y_score.dtype.type(np.inf)))
-    return [
-        (
-            t,
-            Fraction(sum(s >= t for s in impostor), len(impostor)),
-            Fraction(sum(s < t for s in genuine), len(genuine)),
-        )
-        for t in [*levels, beyond]
-    ]
 
 
 def meeting_point(a, b):
@@ -54,7 +29,7 @@ def meeting_point(a, b):
 
 def brute_force(y_true, y_score, method):
     """EER and threshold from the definitions, in fractions."""
-    points = operating_points(y_true, y_score)
+    points = vertices_by_counting(y_true, y_score)
     if method == "midpoint":
         best = min(points, key=lambda p: (abs(p[1] - p[2]), p[1] + p[2], p[0]))
         return (best[1] + best[2]) / 2, best[0]
@@ -103,7 +78,7 @@ def test_rocch_eer_equals_brute_force(pairs):
 def test_rocch_eer_is_the_lowest_and_midpoint_a_vertex(pairs):
     eers = {m: equal_error_rate(*pairs, method=m)[0] for m in METHODS}
     assert eers["rocch"] <= eers["interp"] + 1e-12
-    means = [float((fmr + fnmr) / 2) for _, fmr, fnmr in operating_points(*pairs)]
+    means = [float((fmr + fnmr) / 2) for _, fmr, fnmr in vertices_by_counting(*pairs)]
     assert eers["midpoint"] in means
 
 
@@ -234,7 +209,7 @@ def test_eer_at_the_ends_of_the_floats(dtype):
 @given(comparisons())
 def test_det_points_equal_counting(pairs):
     fmr, fnmr, thresholds = det_points(*pairs)
-    expected = operating_points(*pairs)[:-1]
+    expected = vertices_by_counting(*pairs)[:-1]
     assert thresholds.tolist() == [t for t, _, _ in expected]
     assert fmr.tolist() == [float(r) for _, r, _ in expected]
     assert fnmr.tolist() == [float(r) for _, _, r in expected]
@@ -258,7 +233,7 @@ def test_det_points_agree_with_scikit_learn(pairs):
 def test_fnmr_at_fmr_is_the_lowest_allowed(pairs, target):
     y, s = pairs
     fnmr, threshold = fnmr_at_fmr(y, s, target)
-    allowed = [(float(r), t) for t, fmr, r in operating_points(y, s) if float(fmr) <= target]
+    allowed = [(float(r), t) for t, fmr, r in vertices_by_counting(y, s) if float(fmr) <= target]
     assert (fnmr, threshold) == min(allowed)
     assert np.mean(s[~y] >= threshold) <= target
     assert fnmr_at_fmr(y, -s, target, distances=True) == (fnmr, -threshold)

@@ -10,7 +10,15 @@ from _support import evaluate, gradients, to_tensor
 
 from skdistort import _stored_network
 from skdistort._stored_network import StoredNetwork, jit_mode
-from skdistort.networks import UnitLength, build_decoder, build_encoder, build_unet
+from skdistort.networks import (
+    SelfAttentivePooling,
+    UnitLength,
+    build_decoder,
+    build_encoder,
+    build_pair_head,
+    build_unet,
+    build_vgg_encoder,
+)
 
 pytestmark = pytest.mark.backend
 
@@ -34,7 +42,14 @@ def decoder(shape=(7, 5, 1), seed=0, filters=FILTERS):
     return build_decoder(N_COMPONENTS, shape, filters=filters, rng=np.random.RandomState(seed))
 
 
-BUILDERS = {"encoder": encoder, "unet": unet, "decoder": decoder}
+def vgg(shape=(7, 5, 1), seed=0):
+    rng = np.random.RandomState(seed)
+    return build_vgg_encoder(
+        shape, N_COMPONENTS, filters=FILTERS, hidden_units=8, unit_length=True, rng=rng
+    )
+
+
+BUILDERS = {"encoder": encoder, "unet": unet, "decoder": decoder, "vgg": vgg}
 builders = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
 
 
@@ -252,3 +267,29 @@ def test_a_stored_network_resolves_jit_as_keras_would():
     # Keras compiles neither for torch nor, by our choice, for TensorFlow without a GPU.
     allowed = keras.backend.backend() != "torch" and jit_mode() == "auto"
     assert StoredNetwork(encoder()).model.jit_compile is allowed
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_vgg_encoder_takes_any_size(shape):
+    codes = evaluate(vgg(shape), np.random.default_rng(0).random((2, *shape)))
+    assert codes.shape == (2, N_COMPONENTS)
+    np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-4)
+
+
+def test_attention_weighs_steps_by_softmax():
+    layer = SelfAttentivePooling()
+    x = np.float32(np.random.default_rng(0).normal(size=(2, 5, 3)))
+    np.testing.assert_allclose(evaluate(layer, x), x.mean(axis=1), rtol=1e-5)
+    query = np.float32([0.5, -1.0, 2.0])
+    layer.set_weights([query])
+    weights = np.exp(x @ query)[..., None]
+    weights /= weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(evaluate(layer, x), np.sum(weights * x, axis=1), rtol=1e-4)
+
+
+def test_pair_head_tells_left_from_right():
+    head = build_pair_head(3, units=(8, 4), rng=np.random.RandomState(0))
+    pairs = np.float32(np.random.default_rng(0).normal(size=(4, 6)))
+    logits = evaluate(head, pairs)
+    assert logits.shape == (4, 1)
+    assert not np.allclose(logits, evaluate(head, np.roll(pairs, 3, axis=1)))

@@ -17,15 +17,22 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skdistort import DistortionGenerator, TripletEmbedder
+from skdistort import DistortionGenerator, SiameseVerifier, TripletEmbedder
+from skdistort.baselines import SoftmaxEmbedder
 
 TINY = {"epochs": 1, "filters": (2,), "random_state": 0}
 ESTIMATORS = [
     TripletEmbedder(n_components=3, hidden_units=4, **TINY),
     DistortionGenerator(TripletEmbedder(n_components=3, hidden_units=4, **TINY), **TINY),
+    SiameseVerifier(n_components=3, hidden_units=4, **TINY),
+    SoftmaxEmbedder(n_components=3, hidden_units=4, **TINY),
 ]
 # These fit many times over, so that the second one's embedder is a layer, which needs no training.
-EXTRA_ESTIMATORS = [ESTIMATORS[0], DistortionGenerator(keras.layers.Flatten(), **TINY)]
+EXTRA_ESTIMATORS = [
+    ESTIMATORS[0],
+    DistortionGenerator(keras.layers.Flatten(), **TINY),
+    *ESTIMATORS[2:],
+]
 EXTRA_CHECKS = [
     check_dataframe_column_names_consistency,
     check_get_feature_names_out_error,

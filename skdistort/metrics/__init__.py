@@ -4,6 +4,9 @@ What lives here turns scores, embeddings and images into numbers. What trains or
 does not; the differentiable twins of the image distances are in :mod:`skdistort.distances`.
 """
 
+from ._bootstrap import BootstrapInterval, bootstrap_interval
+from ._calibration_cost import cllr, min_cllr
+from ._detection_cost import act_dcf, bayes_threshold, min_dcf
 from ._distortion import (
     DistanceTable,
     DistortionReport,
@@ -21,17 +24,35 @@ from ._image_distances import (
     pointwise_r2,
     rmse,
 )
-from ._pairs import pair_scores
+from ._pairs import iter_pair_scores, pair_scores
 from ._report import VerificationReport, verification_report
-from ._verification import best_f1_threshold, det_points, equal_error_rate, fnmr_at_fmr
+from ._streaming import pairwise_equal_error_rate, streaming_equal_error_rate
+from ._verification import (
+    OperatingPoint,
+    OperatingPoints,
+    best_f1_threshold,
+    d_prime,
+    det_points,
+    equal_error_rate,
+    fnmr_at_fmr,
+    operating_points,
+)
 
 __all__ = [
+    "BootstrapInterval",
     "DistanceTable",
     "DistortionReport",
+    "OperatingPoint",
+    "OperatingPoints",
     "VerificationReport",
     "abs_pearson",
+    "act_dcf",
     "baseline_templates",
+    "bayes_threshold",
     "best_f1_threshold",
+    "bootstrap_interval",
+    "cllr",
+    "d_prime",
     "det_points",
     "distance_table",
     "distortion_report",
@@ -39,11 +60,17 @@ __all__ = [
     "edge_correlation",
     "equal_error_rate",
     "fnmr_at_fmr",
+    "iter_pair_scores",
     "l1",
+    "min_cllr",
+    "min_dcf",
     "mse",
+    "operating_points",
     "pair_scores",
+    "pairwise_equal_error_rate",
     "pointwise_r2",
     "ridge_inversion",
     "rmse",
+    "streaming_equal_error_rate",
     "verification_report",
 ]

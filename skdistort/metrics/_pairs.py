@@ -4,6 +4,9 @@ What lives here turns embeddings and identities into the ``(y_true, y_score)`` t
 :mod:`skdistort.metrics._verification` reads. It neither makes embeddings nor judges scores.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 
@@ -66,6 +69,131 @@ def pair_scores(
     >>> pair_scores([[1, 0], [1, 0], [0, 1]], ["ann", "ann", "bob"])
     (array([ True, False, False]), array([ 0., -2., -2.], dtype=float32))
     """
+    comparison = _check_comparison(
+        embeddings, labels, other, other_labels, metric, exclude_same_index, block_size
+    )
+    sizes = comparison.block_sizes()
+    y_true, y_score = np.empty(sum(sizes), dtype=bool), np.empty(sum(sizes), dtype=np.float32)
+    filled = 0
+    for block, size in enumerate(sizes):
+        end = filled + size
+        comparison.fill(block, y_true[filled:end], y_score[filled:end])
+        filled = end
+    return y_true, y_score
+
+
+def iter_pair_scores(
+    embeddings,
+    labels,
+    other=None,
+    other_labels=None,
+    *,
+    metric="neg_sqeuclidean",
+    exclude_same_index=False,
+    block_size=256,
+):
+    """Score every pair of embeddings, a block of probes at a time.
+
+    Parameters
+    ----------
+    embeddings, labels : array-like of shape (n_samples, n_dimensions) and (n_samples,)
+        As for :func:`pair_scores`.
+    other, other_labels : array-like or None, default=None
+        As for :func:`pair_scores`.
+    metric : {"neg_sqeuclidean", "cosine"}, default="neg_sqeuclidean"
+        As for :func:`pair_scores`.
+    exclude_same_index : bool, default=False
+        As for :func:`pair_scores`.
+    block_size : int, default=256
+        Probes scored together: memory for about ``2 * block_size * n_other`` scores.
+
+    Returns
+    -------
+    iterator of tuple of 2 ndarray
+        ``(y_true, y_score)`` of each block; one after the other they are what
+        :func:`pair_scores` gives for the same `block_size`. Another one may round a score
+        otherwise.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pair_scores`, at the call.
+
+    See Also
+    --------
+    streaming_equal_error_rate : What can be done with them.
+
+    Examples
+    --------
+    >>> from skdistort.metrics import iter_pair_scores
+    >>> blocks = iter_pair_scores([[1, 0], [1, 0], [0, 1]], ["ann", "ann", "bob"], block_size=1)
+    >>> [y_score.tolist() for _, y_score in blocks]
+    [[0.0, -2.0], [-2.0]]
+    """
+    comparison = _check_comparison(
+        embeddings, labels, other, other_labels, metric, exclude_same_index, block_size
+    )
+    return comparison.blocks()
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Checked embeddings and what to compare: the rows of a matrix of scores, block by block."""
+
+    probes: np.ndarray
+    references: np.ndarray
+    probe_codes: np.ndarray
+    reference_codes: np.ndarray
+    score_block: Callable
+    once: bool
+    skip_same_index: bool
+    block_size: int
+
+    def block_sizes(self):
+        """Count the pairs in every block; the last may have none."""
+        n = len(self.probes)
+        if self.once:
+            per_probe = np.arange(n - 1, -1, -1)
+        else:
+            per_probe = np.full(n, len(self.references) - bool(self.skip_same_index))
+        return np.add.reduceat(per_probe, np.arange(0, n, self.block_size)).tolist()
+
+    def blocks(self):
+        """Yield ``(y_true, y_score)`` of every block that has pairs."""
+        for block, size in enumerate(self.block_sizes()):
+            if size:
+                y_true, y_score = np.empty(size, dtype=bool), np.empty(size, dtype=np.float32)
+                self.fill(block, y_true, y_score)
+                yield y_true, y_score
+
+    def fill(self, block, y_true, y_score):
+        """Write the labels and the scores of one block's pairs into arrays of its size."""
+        start = block * self.block_size
+        # Comparing a set with itself, nothing to the left of the block's first probe is needed.
+        offset = start if self.once else 0
+        scores = self.score_block(
+            self.probes[start : start + self.block_size], self.references[offset:]
+        )
+        filled = 0
+        for i, row in enumerate(scores, start):
+            if self.once:
+                kept = [slice(i + 1, None)]
+            elif self.skip_same_index:
+                kept = [slice(0, i), slice(i + 1, None)]
+            else:
+                kept = [slice(0, None)]
+            for columns in kept:
+                pair_codes = self.reference_codes[columns]
+                end = filled + pair_codes.size
+                np.equal(pair_codes, self.probe_codes[i], out=y_true[filled:end])
+                y_score[filled:end] = row[columns.start - offset :][: pair_codes.size]
+                filled = end
+
+
+def _check_comparison(
+    embeddings, labels, other, other_labels, metric, exclude_same_index, block_size
+):
+    """Validate the arguments of :func:`pair_scores`."""
     if metric not in ("cosine", "neg_sqeuclidean"):
         raise ValueError(f"metric must be 'cosine' or 'neg_sqeuclidean', got {metric!r}.")
     if block_size < 1:
@@ -75,7 +203,7 @@ def pair_scores(
         if other_labels is not None:
             raise ValueError("other_labels was given without other.")
         references, reference_labels = probes, labels
-        n_pairs = len(probes) * (len(probes) - 1) // 2
+        n_pairs = len(probes) * (len(probes) - 1)
     else:
         references, reference_labels = _check_set(
             "other", other, "other_labels", labels if other_labels is None else other_labels
@@ -96,28 +224,16 @@ def pair_scores(
         probes, references = _normalised("embeddings", probes), _normalised("other", references)
 
     codes = np.unique(np.concatenate((labels, reference_labels)), return_inverse=True)[1]
-    probe_codes, reference_codes = codes[: len(probes)], codes[len(probes) :]
-    score_block = _cosines if metric == "cosine" else _negated_squared_distances
-    y_true, y_score = np.empty(n_pairs, dtype=bool), np.empty(n_pairs, dtype=np.float32)
-    filled = 0
-    for start in range(0, len(probes), block_size):
-        # Comparing a set with itself, nothing to the left of the block's first probe is needed.
-        offset = start if other is None else 0
-        scores = score_block(probes[start : start + block_size], references[offset:])
-        for i, row in enumerate(scores, start):
-            if other is None:
-                kept = [slice(i + 1, None)]
-            elif exclude_same_index:
-                kept = [slice(0, i), slice(i + 1, None)]
-            else:
-                kept = [slice(0, None)]
-            for columns in kept:
-                pair_codes = reference_codes[columns]
-                end = filled + pair_codes.size
-                np.equal(pair_codes, probe_codes[i], out=y_true[filled:end])
-                y_score[filled:end] = row[columns.start - offset :][: pair_codes.size]
-                filled = end
-    return y_true, y_score
+    return _Comparison(
+        probes,
+        references,
+        codes[: len(probes)],
+        codes[len(probes) :],
+        score_block=_cosines if metric == "cosine" else _negated_squared_distances,
+        once=other is None,
+        skip_same_index=exclude_same_index,
+        block_size=block_size,
+    )
 
 
 def _check_set(name, embeddings, label_name, labels):

@@ -1,7 +1,8 @@
-"""Error rates of verification: EER, DET points, FNMR at a given FMR, best F1.
+"""Error rates of verification: EER, DET points, FNMR at given FMRs, best F1; and d-prime.
 
 What lives here reads genuine and impostor comparison scores. How the scores come about does not:
-see :mod:`skdistort.metrics._pairs` for the pairs of a set of embeddings.
+see :mod:`skdistort.metrics._pairs` for the pairs of a set of embeddings. Costs of decisions are
+in :mod:`skdistort.metrics._detection_cost`.
 
 Everywhere, a pair is accepted at ``similarity >= threshold`` (``distance <= threshold``), and a
 *vertex* is one operating point: the decision at one distinct score, or the rejection of all.
@@ -9,11 +10,12 @@ FNMR and FMR are the false non-match and the false match rate of ISO/IEC 19795-1
 """
 
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.isotonic import isotonic_regression
 
-from ._vertices import class_sizes, crossing, sign_change, vertices
+from ._scores import check_scores, in_input_units
+from ._vertices import class_sizes, crossing, hull, interpolate, sign_change, vertices
 
 
 def equal_error_rate(y_true, y_score, *, method="interp", distances=False):
@@ -73,9 +75,9 @@ def equal_error_rate(y_true, y_score, *, method="interp", distances=False):
     solvers = {"interp": _interp_eer, "midpoint": _midpoint_eer, "rocch": _rocch_eer}
     if method not in solvers:
         raise ValueError(f"method must be one of {sorted(solvers)}, got {method!r}.")
-    genuine, scores = _check_scores(y_true, y_score, distances)
+    genuine, scores = check_scores(y_true, y_score, distances)
     eer, threshold = solvers[method](genuine, scores)
-    return eer, _in_input_units(threshold, distances)
+    return eer, in_input_units(threshold, distances)
 
 
 def det_points(y_true, y_score, *, distances=False):
@@ -117,11 +119,11 @@ def det_points(y_true, y_score, *, distances=False):
     >>> fmr, fnmr, thresholds
     (array([1. , 0.5, 0. ]), array([0. , 0. , 0.5]), array([0.1, 0.4, 0.9]))
     """
-    genuine, scores = _check_scores(y_true, y_score, distances)
+    genuine, scores = check_scores(y_true, y_score, distances)
     thresholds, rejected, accepted = vertices(genuine, scores)
     # The last vertex rejects every pair: its rates are the totals.
     fmr, fnmr = accepted[:-1] / accepted[0], rejected[:-1] / rejected[-1]
-    return fmr, fnmr, _in_input_units(thresholds[:-1], distances)
+    return fmr, fnmr, in_input_units(thresholds[:-1], distances)
 
 
 def fnmr_at_fmr(y_true, y_score, target_fmr, *, distances=False):
@@ -160,18 +162,147 @@ def fnmr_at_fmr(y_true, y_score, target_fmr, *, distances=False):
     """
     if not 0 <= target_fmr <= 1:
         raise ValueError(f"target_fmr must be in [0, 1], got {target_fmr!r}.")
-    genuine, scores = _check_scores(y_true, y_score, distances)
+    genuine, scores = check_scores(y_true, y_score, distances)
     impostor_scores = scores[~genuine]
     n_impostor = impostor_scores.size
     allowed = _largest_count(target_fmr, n_impostor)
     if allowed == n_impostor:
-        return 0.0, _in_input_units(float(scores.min()), distances)
+        return 0.0, in_input_units(float(scores.min()), distances)
     rank = n_impostor - 1 - allowed
     best_refused = np.partition(impostor_scores, rank)[rank]
     stricter = scores[scores > best_refused]
     threshold = stricter.min() if stricter.size else np.nextafter(best_refused, np.inf)
     fnmr = float(np.mean(scores[genuine] <= best_refused))
-    return fnmr, _in_input_units(float(threshold), distances)
+    return fnmr, in_input_units(float(threshold), distances)
+
+
+class OperatingPoint(NamedTuple):
+    """What one threshold gives.
+
+    Attributes
+    ----------
+    fnmr : float
+        Share of the genuine pairs rejected, in [0, 1].
+    threshold : float
+        The threshold, in the units of the scores.
+    """
+
+    fnmr: float
+    threshold: float
+
+
+class OperatingPoints(NamedTuple):
+    """The operating points that fingerprint and face evaluations report.
+
+    Attributes
+    ----------
+    fmr100 : OperatingPoint
+        The lowest FNMR with FMR <= 1 %.
+    fmr1000 : OperatingPoint
+        The lowest FNMR with FMR <= 0.1 %.
+    zero_fmr : OperatingPoint
+        The lowest FNMR without a false match.
+    """
+
+    fmr100: OperatingPoint
+    fmr1000: OperatingPoint
+    zero_fmr: OperatingPoint
+
+
+def operating_points(y_true, y_score, *, distances=False):
+    """FMR100, FMR1000 and ZeroFMR: the lowest FNMR with FMR at most 1 %, 0.1 % and 0.
+
+    Fewer than 100 or 1000 impostor pairs allow no false match at the first or the second, which
+    then equal ZeroFMR.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), bool or 0/1
+        True for a genuine pair.
+    y_score : array-like of shape (n_pairs,)
+        Comparison scores, finite, higher for more alike (lower if `distances`).
+    distances : bool, default=False
+        Whether `y_score` holds distances.
+
+    Returns
+    -------
+    OperatingPoints
+        ``fmr100``, ``fmr1000`` and ``zero_fmr``, each with ``fnmr`` and ``threshold``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`equal_error_rate`.
+
+    See Also
+    --------
+    fnmr_at_fmr : The same at any false match rate.
+
+    References
+    ----------
+    Maio, Maltoni, Cappelli, Wayman, Jain, "FVC2000: fingerprint verification competition", IEEE
+    Transactions on Pattern Analysis and Machine Intelligence 24 (2002).
+
+    Examples
+    --------
+    >>> from skdistort.metrics import operating_points
+    >>> y_true = [True, True, True, False, False, False]
+    >>> operating_points(y_true, [0.9, 0.8, 0.3, 0.4, 0.2, 0.1]).zero_fmr
+    OperatingPoint(fnmr=0.3333333333333333, threshold=0.8)
+    """
+    return OperatingPoints(
+        *(
+            OperatingPoint(*fnmr_at_fmr(y_true, y_score, target, distances=distances))
+            for target in (0.01, 0.001, 0.0)
+        )
+    )
+
+
+def d_prime(y_true, y_score, *, distances=False):
+    """Sensitivity index d': how far apart genuine and impostor scores lie, in their spread.
+
+    Unlike error rates it changes under maps of the scores other than a shift and a scale, and it
+    describes the overlap only as far as both kinds of scores are normally distributed.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), bool or 0/1
+        True for a genuine pair.
+    y_score : array-like of shape (n_pairs,)
+        Comparison scores, finite, higher for more alike (lower if `distances`).
+    distances : bool, default=False
+        Whether `y_score` holds distances.
+
+    Returns
+    -------
+    float
+        ``(mean_G - mean_I) / sqrt((var_G + var_I) / 2)``, with the variances of the scores at
+        hand (no ``n - 1``). Negative where impostor pairs are the more alike on average; where
+        neither kind of score varies, infinite, or 0 if all scores are equal.
+
+    Raises
+    ------
+    ValueError
+        As :func:`equal_error_rate`.
+
+    References
+    ----------
+    Daugman, "Biometric decision landscapes", University of Cambridge, technical report 482
+    (2000), which takes the absolute value.
+
+    Examples
+    --------
+    >>> from skdistort.metrics import d_prime
+    >>> d_prime([1, 1, 0, 0], [5.0, 3.0, 2.0, 0.0])
+    3.0
+    """
+    genuine, scores = check_scores(y_true, y_score, distances)
+    classes = scores[genuine], scores[~genuine]
+    difference = np.subtract(*(float(s.mean(dtype=np.float64)) for s in classes))
+    spread = np.sqrt(sum(s.var(dtype=np.float64) for s in classes) / 2)
+    if spread == 0:
+        return float(np.copysign(np.inf, difference)) if difference else 0.0
+    return float(difference / spread)
 
 
 def best_f1_threshold(y_true, y_score, *, distances=False):
@@ -207,69 +338,12 @@ def best_f1_threshold(y_true, y_score, *, distances=False):
     >>> best_f1_threshold([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.3, 0.4, 0.2, 0.1])
     (0.8571428571428571, 0.3)
     """
-    genuine, scores = _check_scores(y_true, y_score, distances)
+    genuine, scores = check_scores(y_true, y_score, distances)
     thresholds, rejected, false_matches = vertices(genuine, scores)
     true_matches = rejected[-1] - rejected
     f1 = 2 * true_matches / (rejected[-1] + true_matches + false_matches)
     best = np.flatnonzero(f1 == f1.max())[-1]
-    return float(f1[best]), _in_input_units(float(thresholds[best]), distances)
-
-
-def _check_scores(y_true, y_score, distances):
-    """Validate one set of comparisons.
-
-    Parameters
-    ----------
-    y_true, y_score : array-like of shape (n_pairs,)
-        What the caller passed.
-    distances : bool
-        Whether to turn distances into similarities.
-
-    Returns
-    -------
-    genuine : ndarray of shape (n_pairs,), bool
-        True for a genuine pair.
-    scores : ndarray of shape (n_pairs,), float32 or float64
-        Similarities, all finite. The caller's own array where nothing had to change.
-    """
-    y_true, scores = np.asarray(y_true), np.asarray(y_score)
-    for name, array in (("y_true", y_true), ("y_score", scores)):
-        if array.ndim != 1:
-            raise ValueError(f"{name} must be 1-D, got shape {array.shape}.")
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}.")
-    if y_true.size != scores.size:
-        raise ValueError(
-            f"y_true and y_score must have the same length, got {y_true.size} and {scores.size}."
-        )
-    if scores.size == 0:
-        raise ValueError("y_true and y_score are empty: expected at least two pairs.")
-    genuine = y_true if y_true.dtype == bool else y_true == 1
-    n_genuine = np.count_nonzero(genuine)
-    if y_true.dtype != bool and n_genuine + np.count_nonzero(y_true == 0) != y_true.size:
-        raise ValueError("y_true must hold True/False or 1/0 only, got other values.")
-    if n_genuine in (0, y_true.size):
-        kind = "genuine" if n_genuine else "impostor"
-        raise ValueError(f"y_true must hold both classes, got {y_true.size} {kind} pairs only.")
-    if scores.dtype not in (np.float32, np.float64):
-        scores = scores.astype(np.float64)
-    # The extremes tell about every score, NaN included, without a mask as long as the scores.
-    # Infinite ones are refused because no threshold could be interpolated next to them, and so
-    # are the largest floats, because rejecting every pair takes a number beyond the best score.
-    limit = np.finfo(scores.dtype).max
-    if not (-limit < scores.min() and scores.max() < limit):
-        n_bad = np.count_nonzero(~(np.abs(scores) < limit))
-        raise ValueError(
-            f"y_score must be finite and below {limit:.3g} in magnitude, got {n_bad} NaN, "
-            "infinite or larger scores."
-        )
-    return genuine, -scores if distances else scores
-
-
-def _in_input_units(threshold, distances):
-    """Turn a threshold on similarities back into one on the caller's scores."""
-    # Not a plain minus, which would make -0.0 of a distance of 0.
-    return 0.0 - threshold if distances else threshold
+    return float(f1[best]), in_input_units(float(thresholds[best]), distances)
 
 
 def _largest_count(rate, total):
@@ -281,7 +355,7 @@ def _largest_count(rate, total):
 
 def _interp_eer(genuine, scores):
     """EER of the DET polyline; see :func:`equal_error_rate`."""
-    return _interpolate(*crossing(genuine, scores), *class_sizes(genuine))
+    return interpolate(*crossing(genuine, scores), *class_sizes(genuine))
 
 
 def _midpoint_eer(genuine, scores):
@@ -298,28 +372,6 @@ def _midpoint_eer(genuine, scores):
 
 
 def _rocch_eer(genuine, scores):
-    """EER of the convex hull of the ROC; see :func:`equal_error_rate`.
-
-    The hull's corners are where the steps of the isotonic regression of "genuine" on the score
-    begin (Fawcett and Niculescu-Mizil, 2007).
-    """
-    thresholds, rejected, accepted = vertices(genuine, scores)
-    genuine_here, impostor_here = np.diff(rejected), -np.diff(accepted)
-    count = genuine_here + impostor_here
-    fitted = isotonic_regression(genuine_here / count, sample_weight=count)
-    corners = np.concatenate(([0], np.flatnonzero(np.diff(fitted)) + 1, [fitted.size]))
-    hull = thresholds[corners], rejected[corners], accepted[corners]
+    """EER of the convex hull of the ROC; see :func:`equal_error_rate`."""
     sizes = class_sizes(genuine)
-    return _interpolate(*sign_change(*hull, *sizes), *sizes)
-
-
-def _interpolate(lenient, strict, n_genuine, n_impostor):
-    """Rate and threshold where the segment between two vertices meets FMR = FNMR, exactly."""
-    gap_before, gap_after = (
-        Fraction(v.accepted, n_impostor) - Fraction(v.rejected, n_genuine)
-        for v in (lenient, strict)
-    )
-    weight = gap_before / (gap_before - gap_after)
-    rejected = lenient.rejected + weight * (strict.rejected - lenient.rejected)
-    start, end = Fraction(lenient.threshold), Fraction(strict.threshold)
-    return float(rejected / n_genuine), float(start + weight * (end - start))
+    return interpolate(*sign_change(*hull(*vertices(genuine, scores)), *sizes), *sizes)

@@ -1,12 +1,15 @@
 """Error counts at the vertices of the DET polyline, and where FMR and FNMR meet among them.
 
-What lives here is integer counting and the search that spares sorting every score. Rates, units
-and the validation of input do not: see :mod:`skdistort.metrics._verification`.
+What lives here is integer counting and the search that spares sorting every score. The measures
+that read it do not, nor does the validation of input: see :mod:`skdistort.metrics._verification`
+and :mod:`skdistort.metrics._scores`.
 """
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.isotonic import isotonic_regression
 
 # Scores in each class's sample; below a few times this, sorting everything costs less.
 _SAMPLE = 2**16
@@ -110,7 +113,10 @@ def sign_change(thresholds, rejected, accepted, n_genuine, n_impostor):
     tuple of 2 Vertex or None
         The last vertex with FMR >= FNMR and the one after it; None if one of them is missing.
     """
-    # Both rates over their common denominator, so that integers are compared.
+    # Both rates over their common denominator, so that integers are compared: Python's own where
+    # the products of a long stream's counts would overflow.
+    if n_genuine * n_impostor > np.iinfo(np.int64).max:
+        rejected, accepted = rejected.astype(object), accepted.astype(object)
     gap = accepted * n_genuine - rejected * n_impostor
     after = int(np.searchsorted(-gap, 0, side="right"))
     if not 0 < after < gap.size:
@@ -118,6 +124,58 @@ def sign_change(thresholds, rejected, accepted, n_genuine, n_impostor):
     return tuple(
         Vertex(float(thresholds[i]), int(rejected[i]), int(accepted[i])) for i in (after - 1, after)
     )
+
+
+def interpolate(lenient, strict, n_genuine, n_impostor):
+    """Rate and threshold where the segment between two vertices meets FMR = FNMR, exactly.
+
+    Parameters
+    ----------
+    lenient, strict : Vertex
+        As :func:`crossing` gives them.
+    n_genuine, n_impostor : int
+        As :func:`class_sizes` gives them.
+
+    Returns
+    -------
+    eer : float
+        The equal error rate, worked out in fractions and rounded once.
+    threshold : float
+        Where to decide, likewise.
+    """
+    gap_before, gap_after = (
+        Fraction(v.accepted, n_impostor) - Fraction(v.rejected, n_genuine)
+        for v in (lenient, strict)
+    )
+    weight = gap_before / (gap_before - gap_after)
+    rejected = lenient.rejected + weight * (strict.rejected - lenient.rejected)
+    start, end = Fraction(lenient.threshold), Fraction(strict.threshold)
+    return float(rejected / n_genuine), float(start + weight * (end - start))
+
+
+def hull(thresholds, rejected, accepted):
+    """Keep the vertices on the convex hull of the ROC.
+
+    Parameters
+    ----------
+    thresholds, rejected, accepted : ndarray of shape (n_vertices,)
+        As :func:`vertices` gives them.
+
+    Returns
+    -------
+    tuple of 3 ndarray of shape (n_corners,)
+        The same of the vertices kept, the first and the last among them. The hull's corners are
+        where the steps of the isotonic regression of "genuine" on the score begin.
+
+    References
+    ----------
+    Fawcett, Niculescu-Mizil, "PAV and the ROC convex hull", Machine Learning 68 (2007).
+    """
+    genuine_here, impostor_here = np.diff(rejected), -np.diff(accepted)
+    count = genuine_here + impostor_here
+    fitted = isotonic_regression(genuine_here / count, sample_weight=count)
+    corners = np.concatenate(([0], np.flatnonzero(np.diff(fitted)) + 1, [fitted.size]))
+    return thresholds[corners], rejected[corners], accepted[corners]
 
 
 def _crossing_between(genuine, scores, low, high):

@@ -1,0 +1,134 @@
+"""Speaker verification on short words: every system of paper B, beside what needs labels.
+
+Wants a folder with ``index.csv`` (columns ``speaker`` and ``file``) and 16 kHz mono files, such
+as the test set of Google Speech Commands v0.02 sorted by speaker. A third of the speakers each make
+database A, database B and the test set, drawn by ``--seed``. Paper B is Khan and Hernando,
+"Unsupervised Training of Siamese Networks for Speaker Verification" (Interspeech 2020).
+
+Run ``python benchmarks/speaker.py --data FOLDER``; ``--no-cmvn`` keeps what the channel adds, which
+in this data tells speakers apart by itself.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.pipeline import make_pipeline
+
+from skdistort import SiameseVerifier
+from skdistort.audio import CepstralCoefficients, LogMelSpectrogram
+from skdistort.baselines import SoftmaxEmbedder
+from skdistort.displays import DetDisplay
+from skdistort.fusion import ScoreFusion
+from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel
+from skdistort.metrics import bootstrap_interval, equal_error_rate, min_dcf
+from skdistort.plda import PLDA
+
+
+def load_speech(folder, *, cmvn, n_frames):
+    folder = Path(folder)
+    with open(folder / "index.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    spectrograms = LogMelSpectrogram(n_frames=n_frames, cmvn=cmvn)
+    X = spectrograms.fit_transform([folder / row["file"] for row in rows])
+    return X, np.array([row["speaker"] for row in rows])
+
+
+def split_speakers(speakers, rng):
+    """Three masks: database A, database B, test."""
+    names = rng.permutation(np.unique(speakers))
+    return [np.isin(speakers, part) for part in np.array_split(names, 3)]
+
+
+def cosines(vectors, left, right):
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.einsum("ij,ij->i", unit[left], unit[right])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="folder with index.csv")
+    parser.add_argument("--no-cmvn", action="store_true", help="keep each utterance's mean")
+    parser.add_argument("--frames", type=int, default=98)
+    parser.add_argument("--gaussians", type=int, default=64)
+    parser.add_argument("--factors", type=int, default=100)
+    parser.add_argument("--filters", type=int, nargs="+", default=(8, 16, 32))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figure", help="write the DET curves to this file")
+    options = parser.parse_args()
+    X, speakers = load_speech(options.data, cmvn=not options.no_cmvn, n_frames=options.frames)
+    if options.no_cmvn:
+        X = (X - X.mean()) / X.std()
+    in_a, in_b, in_test = split_speakers(speakers, np.random.RandomState(options.seed))
+    for name, mask in (("A", in_a), ("B", in_b), ("test", in_test)):
+        print(f"{name}: {mask.sum()} utterances of {len(set(speakers[mask]))} speakers")
+    labelled, X_test, y_test = in_a | in_b, X[in_test], speakers[in_test]
+    left, right = np.triu_indices(len(X_test), 1)
+    genuine = y_test[left] == y_test[right]
+    print(f"seed {options.seed}, {genuine.sum()} genuine and {(~genuine).sum()} impostor trials\n")
+    print(f"{'system':24}{'labels':>8}{'EER %':>8}{'95 % interval':>16}{'minDCF':>8}{'fit s':>7}")
+    scores = {}
+
+    def report(name, needs_labels, values, seconds):
+        scores[name] = values
+        interval = bootstrap_interval(
+            equal_error_rate, genuine, values, y_test[left], y_test[right], random_state=0
+        )
+        print(
+            f"{name:24}{'yes' if needs_labels else 'no':>8}{100 * interval.estimate:8.2f}"
+            f"{100 * interval.low:8.2f} -{100 * interval.high:6.2f}"
+            f"{min_dcf(genuine, values)[0]:8.3f}{seconds:7.0f}",
+            flush=True,
+        )
+
+    ubm = UniversalBackgroundModel(options.gaussians)
+    space = make_pipeline(
+        CepstralCoefficients(), IVectorExtractor(options.factors, ubm=ubm, random_state=0)
+    )
+    start = time.perf_counter()
+    ivectors = space.fit(X[labelled]).transform(X)
+    centred = ivectors - ivectors[labelled].mean(axis=0)
+    seconds = time.perf_counter() - start
+    report("i-vector + cosine", False, cosines(centred[in_test], left, right), seconds)
+    start = time.perf_counter()
+    plda = PLDA().fit(ivectors[labelled], speakers[labelled])
+    values = plda.score_matrix(ivectors[in_test], ivectors[in_test])[left, right]
+    report("i-vector + PLDA", True, values, time.perf_counter() - start)
+
+    network = {"filters": tuple(options.filters), "epochs": options.epochs, "random_state": 0}
+    for loss in ("softmax", "am_softmax"):
+        start = time.perf_counter()
+        embedder = SoftmaxEmbedder(loss=loss, **network).fit(X[labelled], speakers[labelled])
+        seconds = time.perf_counter() - start
+        report(loss, True, embedder.score_trials(X_test, left, right), seconds)
+    for mode, k in (("double", 2), ("double", 5), ("double", 10), ("triple", 10)):
+        start = time.perf_counter()
+        verifier = SiameseVerifier(mode=mode, n_neighbors=k, selection_space=space, **network).fit(
+            X[in_a], impostor_database=X[in_b]
+        )
+        seconds = time.perf_counter() - start
+        name = f"{mode}, k = {k}"
+        report(name, False, verifier.score_trials(X_test, left, right), seconds)
+    fusions = {
+        "double + triple": ("double, k = 10", "triple, k = 10"),
+        "double + triple + i-v.": ("double, k = 10", "triple, k = 10", "i-vector + cosine"),
+    }
+    for name, parts in fusions.items():
+        columns = np.column_stack([scores[part] for part in parts])
+        # z-norm wants no labels, and its mean and deviation change no ranking of one system.
+        report(name, False, ScoreFusion().fit(columns).decision_function(columns), 0)
+
+    if options.figure:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(figsize=(6, 6))
+        for name, values in scores.items():
+            DetDisplay.from_predictions(genuine, values, name=name, ax=ax)
+        plt.savefig(options.figure, bbox_inches="tight", dpi=150)
+
+
+if __name__ == "__main__":
+    main()

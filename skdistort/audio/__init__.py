@@ -1,0 +1,20 @@
+"""Speech to "images": log-mel spectrograms of waveforms or files, and cepstra of these.
+
+Keras-free. Networks that take the spectrograms live elsewhere, in :mod:`skdistort.networks`.
+"""
+
+from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
+from ._filters import analysis_window, mel_filterbank
+from ._log_mel import log_mel, normalise_bands
+from ._spectrogram import LogMelSpectrogram
+
+__all__ = [
+    "CepstralCoefficients",
+    "LogMelSpectrogram",
+    "analysis_window",
+    "dct_basis",
+    "delta_coefficients",
+    "log_mel",
+    "mel_filterbank",
+    "normalise_bands",
+]

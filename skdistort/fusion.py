@@ -1,0 +1,235 @@
+"""Fusion of the scores of several verification systems, and calibration of those of one.
+
+What lives here reads scores of trials, one column a system. What makes scores does not, nor what
+judges them: see :mod:`skdistort.metrics`.
+"""
+
+from numbers import Real
+
+import numpy as np
+from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import ClassifierTags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from .metrics import equal_error_rate
+
+
+def _is_logistic(fusion):
+    """Whether a fusion has probabilities."""
+    return fusion.method == "logistic"
+
+
+class ScoreFusion(BaseEstimator):
+    """Fuse the scores of several verification systems into one, linearly.
+
+    Each system's scores are standardised by the mean and standard deviation seen in ``fit``, so
+    that their units do not matter. "znorm" averages them and needs no labels. "logistic" weighs
+    them by logistic regression and gives calibrated log-likelihood ratios; with one system it
+    calibrates that system's scores.
+
+    Parameters
+    ----------
+    method : {"znorm", "logistic"}, default="znorm"
+        How the weights come about. "logistic" needs labels, of trials that no system was
+        trained on.
+    prior : float, default=0.5
+        Probability of a genuine trial, in (0, 1), that "logistic" is fitted for and that
+        ``predict_proba`` takes; the share of genuine trials in ``fit`` does not matter.
+    C : float, default=1.0
+        Inverse of the strength of the L2 penalty on the weights of the standardised scores, in
+        "logistic", as of :class:`sklearn.linear_model.LogisticRegression`: without a penalty
+        the weights of perfectly separated trials are infinite.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_systems,)
+        Weights of the scores, in their own units.
+    intercept_ : float
+        What is added to the weighted sum.
+    classes_ : ndarray of shape (2,)
+        The labels of impostor and genuine trials, of "logistic" alone.
+    n_features_in_ : int
+        Number of systems.
+    feature_names_in_ : ndarray of shape (n_systems,)
+        Names of the systems, if ``fit`` saw a data frame with string names.
+
+    See Also
+    --------
+    PLDA : A system whose scores are log-likelihood ratios, calibrated or not.
+
+    References
+    ----------
+    Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification",
+    Interspeech 2020, section 3, fuses two systems and does not say how. Brummer et al., "Fusion
+    of heterogeneous speaker recognition systems in the STBU submission for the NIST speaker
+    recognition evaluation 2006", IEEE TASLP 15 (2007), for "logistic" with a prior.
+
+    Examples
+    --------
+    >>> from skdistort.fusion import ScoreFusion
+    >>> scores = [[0.9, 12.0], [0.7, 15.0], [0.2, 3.0], [0.4, 2.0]]
+    >>> ScoreFusion().fit(scores).decision_function(scores).round(2)
+    array([ 1.01,  0.9 , -1.1 , -0.81])
+    >>> calibration = ScoreFusion("logistic").fit([[0.9], [0.7], [0.2], [0.4]], [1, 1, 0, 0])
+    >>> calibration.predict_proba([[0.8], [0.3]])[:, 1].round(2)
+    array([0.71, 0.29])
+    """
+
+    _parameter_constraints: dict = {
+        "method": [StrOptions({"znorm", "logistic"})],
+        "prior": [Interval(Real, 0, 1, closed="neither")],
+        "C": [Interval(Real, 0, None, closed="right")],
+    }
+
+    def __init__(self, method="znorm", *, prior=0.5, C=1.0):
+        self.method = method
+        self.prior = prior
+        self.C = C
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, scores, y=None):
+        """Learn how to standardise and weigh the systems' scores.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_trials, n_systems)
+            Scores, finite, higher for more alike: negate distances.
+        y : array-like of shape (n_trials,), default=None
+            For "logistic": 1 or True for a genuine trial, 0, -1 or False for an impostor; of
+            any two numbers the higher is genuine. Ignored by "znorm".
+
+        Returns
+        -------
+        ScoreFusion
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a system gives all trials the same score or, for "logistic", `y` is missing or
+            does not hold two numbers.
+        """
+        if self.method == "znorm":
+            scores = validate_data(self, scores, dtype=np.float64, ensure_min_samples=2)
+            scale = _standard_deviations(scores)
+            weights, bias = np.full(len(scale), 1 / len(scale)), 0.0
+        else:
+            scores, y = validate_data(self, scores, y, dtype=np.float64, ensure_min_samples=2)
+            self.classes_, genuine = _check_labels(y)
+            scale = _standard_deviations(scores)
+            weights, bias = _calibrating_weights(
+                (scores - scores.mean(axis=0)) / scale, genuine, self.prior, self.C
+            )
+        self.coef_ = weights / scale
+        self.intercept_ = float(bias - scores.mean(axis=0) @ self.coef_)
+        return self
+
+    def decision_function(self, scores):
+        """Fuse scores with the weights of ``fit``.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_trials, n_systems)
+            Scores of the same systems.
+
+        Returns
+        -------
+        ndarray of shape (n_trials,), float64
+            Fused scores, higher for more alike: mean standard scores for "znorm",
+            log-likelihood ratios in nats for "logistic", which are the log-odds of a genuine
+            trial where `prior` is 0.5.
+        """
+        check_is_fitted(self)
+        scores = validate_data(self, scores, dtype=np.float64, reset=False)
+        return scores @ self.coef_ + self.intercept_
+
+    @available_if(_is_logistic)
+    def predict_proba(self, scores):
+        """Give the probability of an impostor and of a genuine trial; for "logistic" alone.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_trials, n_systems)
+            Scores of the same systems.
+
+        Returns
+        -------
+        ndarray of shape (n_trials, 2), float64
+            Probabilities of the two `classes_`, given `prior`.
+        """
+        log_odds = self.decision_function(scores) + logit(self.prior)
+        return np.column_stack((expit(-log_odds), expit(log_odds)))
+
+    def score(self, scores, y):
+        """Score by verification: 1 - equal error rate of the fused scores.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_trials, n_systems)
+            Scores of the same systems.
+        y : array-like of shape (n_trials,)
+            Genuine and impostor trials, labelled as for ``fit``.
+
+        Returns
+        -------
+        float
+            Between 0 and 1, higher is better; 0.5 is chance.
+
+        Raises
+        ------
+        ValueError
+            If `y` does not hold two numbers.
+        """
+        genuine = _check_labels(column_or_1d(y))[1]
+        return 1.0 - equal_error_rate(genuine, self.decision_function(scores))[0]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Not a classifier: "znorm" predicts no class. Where labels are read, there are two.
+        tags.classifier_tags = ClassifierTags(multi_class=False)
+        tags.target_tags.required = _is_logistic(self)
+        return tags
+
+
+def _standard_deviations(scores):
+    """Compute the standard deviation of each column, which must not be of one value."""
+    constant = np.flatnonzero(np.ptp(scores, axis=0) == 0)
+    if constant.size:
+        raise ValueError(
+            f"scores has the same value in every trial in column(s) {constant.tolist()}: "
+            "such a system tells nothing and cannot be standardised. Leave it out."
+        )
+    return scores.std(axis=0)
+
+
+def _check_labels(y):
+    """Give the two labels, the lower first, and which trials are genuine."""
+    if y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Unknown label type: y must hold numbers or booleans, got dtype {y.dtype}."
+        )
+    labels = np.unique(y)
+    if len(labels) != 2:
+        raise ValueError(
+            f"y must hold genuine and impostor trials, two values, got {len(labels)} class(es): "
+            f"{labels[:5].tolist()}."
+        )
+    return labels, y == labels[1]
+
+
+def _calibrating_weights(standardised, genuine, prior, C):
+    """Fit what turns standardised scores into log-likelihood ratios.
+
+    This is the prior-weighted logistic regression of Brummer et al. (2007).
+    """
+    share = genuine.mean()
+    # The default tolerance of the gradient is no small share of it where the prior is small.
+    model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-9).fit(
+        standardised, genuine, np.where(genuine, prior / share, (1 - prior) / (1 - share))
+    )
+    # The regression gives log-odds at the prior.
+    return model.coef_[0], model.intercept_[0] - logit(prior)

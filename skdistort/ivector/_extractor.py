@@ -1,0 +1,255 @@
+"""IVectorExtractor: utterances to i-vectors, posterior means in a total variability space.
+
+The formulas live in :mod:`skdistort.ivector._total_variability`.
+"""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from ._statistics import collect_statistics
+from ._total_variability import posteriors, train
+from ._ubm import UniversalBackgroundModel
+from ._utterances import validate_utterances
+
+
+class IVectorExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Map utterances of any length to vectors of one length.
+
+    The means of a universal background model, stacked to one supervector, are taken to vary
+    from utterance to utterance as ``m + T w`` with w standard normal. An i-vector is the
+    posterior mean of w given the utterance's frames; T is trained by EM, without labels.
+
+    Parameters
+    ----------
+    n_components : int, default=100
+        Length of an i-vector: the rank of T. (Paper B: 400.)
+    ubm : UniversalBackgroundModel, FrozenEstimator of one, or None, default=None
+        The universal background model, cloned and fitted to the same utterances, or used as it
+        is if frozen. None means ``UniversalBackgroundModel()``. (Paper B: 1024 components.)
+    n_iter : int, default=10
+        EM iterations for T.
+    minimum_divergence : bool, default=True
+        Whether each iteration also scales T so that i-vectors fit their standard normal prior;
+        it takes fewer iterations then.
+    batch_size : int, default=128
+        Utterances at a time; ``batch_size * n_components ** 2 / 2`` numbers are held.
+    verbose : bool or int, default=0
+        Whether to print a line an iteration.
+    random_state : int, RandomState instance or None, default=None
+        Seeds T, and the UBM where that has no `random_state` of its own.
+
+    Attributes
+    ----------
+    ubm_ : UniversalBackgroundModel or FrozenEstimator
+        The fitted universal background model.
+    total_variability_ : ndarray of shape (C, n_features_in_, n_components), dtype float32
+        T, a block for each of the UBM's C components, in the units of the frames.
+    log_likelihoods_ : ndarray of shape (n_iter,), dtype float64
+        At the start of each iteration, the mean over utterances of the part of the marginal
+        log-likelihood that depends on T; zero for T = 0. Never falls but by the rounding of
+        float32.
+    n_features_in_ : int
+        Features of a frame.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if ``fit`` saw a data frame with string names.
+
+    See Also
+    --------
+    UniversalBackgroundModel : The mixture underneath.
+    baum_welch_statistics : What T is trained on.
+
+    Notes
+    -----
+    i-vectors are given as they are. For cosine scores, or PLDA, centre them and bring them to
+    unit length, as :class:`sklearn.preprocessing.Normalizer` does.
+
+    ``fit`` holds ``C * (n_features_in_ + 1)`` numbers for each utterance, ``fit`` and
+    ``transform`` hold ``C * n_components ** 2 / 2`` (twice that in ``fit``), in float32: 328 MB
+    at the sizes of paper B. Only T is pickled.
+
+    References
+    ----------
+    Dehak, Kenny, Dehak, Dumouchel, Ouellet, "Front-end factor analysis for speaker
+    verification", IEEE Transactions on Audio, Speech, and Language Processing 19 (2011). Khan
+    and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification",
+    Interspeech 2020, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel
+    >>> rng = np.random.default_rng(0)
+    >>> utterances = [rng.normal(size=(n, 5)) + rng.normal(size=5) for n in (80, 50, 90, 60)]
+    >>> ubm = UniversalBackgroundModel(n_components=4)
+    >>> extractor = IVectorExtractor(n_components=3, ubm=ubm, random_state=0)
+    >>> extractor.fit_transform(utterances).shape
+    (4, 3)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "ubm": [UniversalBackgroundModel, FrozenEstimator, None],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "minimum_divergence": ["boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components=100,
+        *,
+        ubm=None,
+        n_iter=10,
+        minimum_divergence=True,
+        batch_size=128,
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.ubm = ubm
+        self.n_iter = n_iter
+        self.minimum_divergence = minimum_divergence
+        self.batch_size = batch_size
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the universal background model, unless it is frozen, and T.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, frames, d) or (n, d), or list of n arrays of (frames_i, d)
+            Utterances, finite; a row of a 2-D array is an utterance of one frame.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        IVectorExtractor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two utterances or fewer frames than Gaussians, if an
+            utterance has no frames, another number of features than the first or a frozen
+            `ubm`, or a value that is not finite, or if `n_components` exceeds the length of the
+            supervector.
+        TypeError
+            If `ubm` is frozen but no universal background model.
+        """
+        frames, offsets = validate_utterances(self, X, reset=True, min_utterances=2)
+        rng = check_random_state(self.random_state)
+        ubm = self._check_ubm(rng)
+        # To the mixture a frame is a frame, whichever utterance it is of.
+        self.ubm_ = ubm.fit(frames, None)
+        shape = (*self.ubm_.means_.shape, self.n_components)
+        zeroth, first = self._whitened_statistics(frames, offsets)
+        # Small, so that the first posteriors are near the prior, and T grows where data ask.
+        loadings = 0.1 * rng.standard_normal(shape).astype(np.float32)
+        self._model, self.log_likelihoods_ = train(
+            zeroth,
+            first,
+            loadings,
+            n_iter=self.n_iter,
+            re_estimate_prior=self.minimum_divergence,
+            batch_size=self.batch_size,
+            report=self._report,
+        )
+        self._n_features_out = self.n_components
+        return self
+
+    def transform(self, X):
+        """Extract i-vectors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, frames, d) or (n, d), or list of n arrays of (frames_i, d)
+            Utterances.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components), dtype float32
+            Posterior means of w, not normalised.
+        """
+        check_is_fitted(self)
+        frames, offsets = validate_utterances(self, X, reset=False)
+        n = len(offsets) - 1
+        vectors = np.empty((n, self._n_features_out), dtype=np.float32)
+        for start in range(0, n, self.batch_size):
+            stop = min(start + self.batch_size, n)
+            statistics = self._whitened_statistics(frames, offsets[start : stop + 1])
+            vectors[start:stop] = posteriors(*statistics, self._model)[0]
+        return vectors
+
+    @property
+    def total_variability_(self):
+        """T, in the units of the frames.
+
+        Returns
+        -------
+        ndarray of shape (C, n_features_in_, n_components), dtype float32
+            A block for each of the UBM's C components.
+        """
+        scale = np.sqrt(self.ubm_.variances_).astype(np.float32)
+        return self._model.loadings * scale[..., None]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _check_ubm(self, rng):
+        """Return the universal background model to fit, after what can be told before."""
+        ubm = UniversalBackgroundModel() if self.ubm is None else clone(self.ubm)
+        inner = ubm
+        if isinstance(ubm, FrozenEstimator):
+            inner = ubm.estimator
+            if not isinstance(inner, UniversalBackgroundModel):
+                raise TypeError(
+                    "ubm must be a UniversalBackgroundModel or a FrozenEstimator of one, got a "
+                    f"FrozenEstimator of {type(inner).__name__}."
+                )
+            check_is_fitted(inner)
+            if inner.n_features_in_ != self.n_features_in_:
+                raise ValueError(
+                    f"X has {self.n_features_in_} features, but the frozen ubm was fitted on "
+                    f"frames of {inner.n_features_in_}."
+                )
+        elif ubm.random_state is None:
+            ubm.set_params(random_state=rng.randint(2**31 - 1))
+        longest = inner.n_components * self.n_features_in_
+        if self.n_components > longest:
+            raise ValueError(
+                f"n_components={self.n_components} must not exceed the {longest} values of the "
+                f"supervector: {inner.n_components} Gaussians of {self.n_features_in_} features."
+            )
+        return ubm
+
+    def _whitened_statistics(self, frames, offsets):
+        zeroth, first = collect_statistics(frames, offsets, self.ubm_)
+        first /= np.sqrt(self.ubm_.variances_).astype(np.float32)
+        return zeroth, first
+
+    def _report(self, iteration, log_likelihood):
+        if self.verbose:
+            print(
+                f"[IVectorExtractor] iteration {iteration + 1} of {self.n_iter}: mean "
+                f"log-likelihood of an utterance {log_likelihood:.4f}"
+            )

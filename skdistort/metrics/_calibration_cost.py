@@ -1,0 +1,105 @@
+"""Cost of log-likelihood ratios over all applications: Cllr, and what calibration could save.
+
+What lives here judges scores as probabilities. The cost in one application does not: see
+:mod:`skdistort.metrics._detection_cost`.
+"""
+
+import numpy as np
+from scipy.special import rel_entr
+
+from ._scores import check_scores
+from ._vertices import hull, vertices
+
+
+def cllr(y_true, y_score):
+    """Cost of log-likelihood ratios, Cllr, in bits.
+
+    Cllr is the mean of the actual detection cost over all applications, up to a scale: it is 0
+    for a perfect system, 1 for one that always says 0, and without bound for one that is sure and
+    wrong. It pays for bad calibration as for bad discrimination; the difference to
+    :func:`min_cllr` is the loss by calibration.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), bool or 0/1
+        True for a genuine (target) pair.
+    y_score : array-like of shape (n_pairs,)
+        Natural logarithms of likelihood ratios, genuine over impostor, finite.
+
+    Returns
+    -------
+    float
+        Half the sum of the mean of ``log2(1 + exp(-y_score))`` over the genuine pairs and that of
+        ``log2(1 + exp(y_score))`` over the impostor pairs.
+
+    Raises
+    ------
+    ValueError
+        As :func:`~skdistort.metrics.equal_error_rate`.
+
+    References
+    ----------
+    Bruemmer, du Preez, "Application-independent evaluation of speaker detection", Computer Speech
+    and Language 20 (2006).
+
+    Examples
+    --------
+    >>> from skdistort.metrics import cllr
+    >>> cllr([True, True, False], [0.0, 0.0, 0.0])
+    1.0
+    """
+    genuine, llr = check_scores(y_true, y_score, False)
+    costs = np.logaddexp(0, np.where(genuine, -llr, llr), dtype=np.float64)
+    return float((costs[genuine].mean() + costs[~genuine].mean()) / (2 * np.log(2)))
+
+
+def min_cllr(y_true, y_score, *, distances=False):
+    """Cllr after the best rising map of the scores: the loss by discrimination alone, in bits.
+
+    The best map is found with the labels at hand, by pooling adjacent violators; equal scores
+    stay equal. Scores that only one class reaches get infinite log-likelihood ratios and cost
+    nothing, as in BOSARIS and PYLLR.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), bool or 0/1
+        True for a genuine (target) pair.
+    y_score : array-like of shape (n_pairs,)
+        Comparison scores, finite, higher for more alike (lower if `distances`).
+    distances : bool, default=False
+        Whether `y_score` holds distances.
+
+    Returns
+    -------
+    float
+        In [0, 1], at most the :func:`cllr` of any rising map of the scores.
+
+    Raises
+    ------
+    ValueError
+        As :func:`~skdistort.metrics.equal_error_rate`.
+
+    References
+    ----------
+    Bruemmer, du Preez, "Application-independent evaluation of speaker detection", Computer Speech
+    and Language 20 (2006).
+
+    Examples
+    --------
+    >>> from skdistort.metrics import min_cllr
+    >>> min_cllr([True, True, False, False], [0.9, 0.2, 0.2, 0.1])
+    0.5
+    """
+    _, rejected, accepted = hull(*vertices(*check_scores(y_true, y_score, distances)))
+    return _pooled_cllr(np.diff(rejected) / rejected[-1], -np.diff(accepted) / accepted[0])
+
+
+def _pooled_cllr(genuine_share, impostor_share):
+    """Cllr where each bin's log-likelihood ratio is that of the shares of both classes in it.
+
+    With the ratio put in, ``log2(1 + 1 / ratio)`` (Bruemmer and du Preez, 2006) is
+    ``log2((genuine + impostor) / genuine)``, which no empty class makes infinite.
+    """
+    both = genuine_share + impostor_share
+    nats = rel_entr(genuine_share, both).sum() + rel_entr(impostor_share, both).sum()
+    return float(abs(nats) / (2 * np.log(2)))

@@ -1,0 +1,57 @@
+"""What the networks are built of: initialisers, activation, a block of two convolutions.
+
+Every initialiser draws its seed from the `rng` it is given, so nothing depends on global random
+state. Whole networks are in the other modules, layers with a class of their own in ``_layers``.
+"""
+
+from numbers import Integral
+
+from .._backend import keras
+
+layers = keras.layers
+
+# Slope of LeakyReLU, paper A section 4.2.
+_SLOPE = 0.01
+# Keras's default of 0.99 needs hundreds of steps before inference matches training.
+_BATCH_NORM_MOMENTUM = 0.9
+
+
+def check_filters(filters, name="filters"):
+    """Check the number of convolution maps of each level.
+
+    Parameters
+    ----------
+    filters : sequence of int
+        The parameter of an estimator.
+    name : str, default="filters"
+        What the parameter is called.
+
+    Raises
+    ------
+    ValueError
+        If it is empty or holds anything but positive integers.
+    """
+    if len(filters) == 0 or not all(isinstance(maps, Integral) and maps > 0 for maps in filters):
+        raise ValueError(f"{name} must be positive integers, one for each level, got {filters!r}.")
+
+
+def conv_block(x, maps, rng):
+    for _ in range(2):
+        x = layers.Conv2D(
+            maps, 3, padding="same", use_bias=False, kernel_initializer=he_normal(rng)
+        )(x)
+        x = normalise_and_activate(x)
+    return x
+
+
+def normalise_and_activate(x):
+    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
+    return layers.LeakyReLU(_SLOPE)(x)
+
+
+def he_normal(rng):
+    return keras.initializers.HeNormal(draw_seed(rng))
+
+
+def draw_seed(rng):
+    return int(rng.randint(2**31 - 1))

@@ -1,0 +1,47 @@
+"""The convolutional encoder of images: what an embedder F is."""
+
+from .._backend import keras
+from ._blocks import conv_block, he_normal, normalise_and_activate
+from ._layers import UnitLength
+
+layers = keras.layers
+
+
+def build_encoder(image_shape, n_components, *, filters, hidden_units, pixel_range, rng):
+    """Build the embedder F: images to vectors of unit length.
+
+    Each level has two 3x3 convolutions and a 2x2 max pooling; a dense layer and a linear
+    projection follow.
+
+    Parameters
+    ----------
+    image_shape : tuple of 3 int
+        ``(height, width, channels)``, any size.
+    n_components : int
+        Length of the embedding, ``m`` in paper A.
+    filters : sequence of int
+        Convolution maps of each level.
+    hidden_units : int
+        Width of the dense layer.
+    pixel_range : tuple of 2 float
+        Pixel values that the network maps to 0 and 1 before anything else.
+    rng : numpy.random.RandomState
+        Source of the initialisers' seeds.
+
+    Returns
+    -------
+    keras.Model
+        ``(n, height, width, channels)`` to ``(n, n_components)``.
+    """
+    low, high = pixel_range
+    scale = 1.0 / (high - low) if high > low else 1.0
+    x = inputs = layers.Input(image_shape)
+    x = layers.Rescaling(scale, offset=-low * scale)(x)
+    for maps in filters:
+        x = conv_block(x, maps, rng)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng))(x)
+    x = normalise_and_activate(x)
+    x = layers.Dense(n_components, kernel_initializer=he_normal(rng))(x)
+    return keras.Model(inputs, UnitLength()(x))

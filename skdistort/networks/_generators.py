@@ -1,0 +1,94 @@
+"""The generators of distorted images: a U-Net, and a decoder of embeddings."""
+
+from math import ceil
+
+from .._backend import keras
+from ._blocks import conv_block, draw_seed, he_normal, normalise_and_activate
+
+layers = keras.layers
+
+
+def build_unet(image_shape, *, filters, rng):
+    """Build the U-Net generator: an image to an image of the same size.
+
+    Images are padded with zeros to a multiple of the pooling factor and cropped back.
+
+    Parameters
+    ----------
+    image_shape : tuple of 3 int
+        ``(height, width, channels)``, any size.
+    filters : sequence of int
+        Convolution maps of each level; the last is the bottom, so ``len(filters) - 1`` poolings.
+    rng : numpy.random.RandomState
+        Source of the initialisers' seeds.
+
+    Returns
+    -------
+    keras.Model
+        ``(n, height, width, channels)`` to the same, values in ``(0, 1)``.
+
+    References
+    ----------
+    Paper A, section 3. Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015.
+    """
+    height, width, channels = image_shape
+    factor = 2 ** (len(filters) - 1)
+    padding = [(0, -size % factor) for size in (height, width)]
+    x = inputs = layers.Input(image_shape)
+    x = layers.ZeroPadding2D(padding)(x)
+    skips = []
+    for maps in filters[:-1]:
+        x = conv_block(x, maps, rng)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = conv_block(x, filters[-1], rng)
+    for maps, skip in zip(reversed(filters[:-1]), reversed(skips), strict=True):
+        x = layers.Concatenate()([_upsample(x, maps, rng), skip])
+        x = conv_block(x, maps, rng)
+    return keras.Model(inputs, layers.Cropping2D(padding)(_to_pixels(x, channels, rng)))
+
+
+def build_decoder(n_inputs, image_shape, *, filters, rng):
+    """Build the bottleneck generator's decoder: an embedding to an image.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Length of the embedding.
+    image_shape : tuple of 3 int
+        ``(height, width, channels)``, any size.
+    filters : sequence of int
+        Convolution maps of each level, the finest first, as in :func:`build_unet`.
+    rng : numpy.random.RandomState
+        Source of the initialisers' seeds.
+
+    Returns
+    -------
+    keras.Model
+        ``(n, n_inputs)`` to ``(n, height, width, channels)``, values in ``(0, 1)``.
+    """
+    height, width, channels = image_shape
+    factor = 2 ** (len(filters) - 1)
+    rows, columns = ceil(height / factor), ceil(width / factor)
+    x = inputs = layers.Input((n_inputs,))
+    x = layers.Dense(
+        rows * columns * filters[-1], use_bias=False, kernel_initializer=he_normal(rng)
+    )(x)
+    x = layers.Reshape((rows, columns, filters[-1]))(normalise_and_activate(x))
+    for maps in reversed(filters[:-1]):
+        x = conv_block(_upsample(x, maps, rng), maps, rng)
+    padding = [(0, rows * factor - height), (0, columns * factor - width)]
+    return keras.Model(inputs, layers.Cropping2D(padding)(_to_pixels(x, channels, rng)))
+
+
+def _upsample(x, maps, rng):
+    return layers.Conv2DTranspose(maps, 2, strides=2, kernel_initializer=he_normal(rng))(x)
+
+
+def _to_pixels(x, channels, rng):
+    return layers.Conv2D(
+        channels,
+        1,
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.GlorotUniform(draw_seed(rng)),
+    )(x)

@@ -1,0 +1,62 @@
+"""Layers that Keras lacks; registered, so that Keras can rebuild networks that hold them."""
+
+from .._backend import keras
+
+layers = keras.layers
+
+
+@keras.saving.register_keras_serializable(package="skdistort")
+class UnitLength(layers.Layer):
+    """Scale vectors to unit length: ``x / sqrt(||x||^2 + eps)`` (paper A, section 2.3).
+
+    Unlike ``keras.layers.UnitNormalization``, the gradient at the zero vector is finite.
+
+    Parameters
+    ----------
+    epsilon : float, default=1e-12
+        Added to the squared norm.
+    **kwargs : dict
+        What every Keras layer takes (name, dtype, ...).
+    """
+
+    def __init__(self, epsilon=1e-12, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def call(self, x):
+        """Normalise along the last axis."""
+        square = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
+        # Not rsqrt, whose vectorised form rounds differently from the one for a row left over.
+        return x / keras.ops.sqrt(square + self.epsilon)
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the output: that of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Return the configuration from which Keras rebuilds the layer."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="skdistort")
+class SelfAttentivePooling(layers.Layer):
+    """Average a sequence, weighted by ``softmax(x . u)`` over its steps (paper B, section 2.2).
+
+    Paper B does not state the score; the scalar product with a learned vector u is our choice.
+    u starts at zero, which is the plain average.
+    """
+
+    def build(self, input_shape):
+        """Make the vector u, as long as a step."""
+        self.query = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="query")
+
+    def call(self, x):
+        """Pool ``(n, steps, d)`` to ``(n, d)``."""
+        scores = keras.ops.sum(x * self.query, axis=-1, keepdims=True)
+        # Not keras.ops.softmax, which warns where there is one step only.
+        weights = keras.ops.exp(scores - keras.ops.logsumexp(scores, axis=1, keepdims=True))
+        return keras.ops.sum(weights * x, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the output: without the steps."""
+        return input_shape[0], input_shape[-1]

@@ -1,0 +1,86 @@
+"""The networks of paper B: the encoder of spectrograms and the head that compares two of them.
+
+Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification"
+(Interspeech 2020).
+"""
+
+from .._backend import keras
+from ._blocks import conv_block, he_normal, normalise_and_activate
+from ._layers import SelfAttentivePooling, UnitLength
+
+layers = keras.layers
+
+
+def build_vgg_encoder(image_shape, n_components, *, filters, hidden_units, unit_length, rng):
+    """Build the encoder of spectrograms: convolutions, attentive pooling over time, two layers.
+
+    Each level has two 3x3 convolutions and a 2x2 max pooling. Columns of the last level's maps
+    are the steps that self-attentive pooling averages; a dense layer and a linear projection
+    follow. Unlike in paper B, batch normalisation comes before each activation, which a small
+    network needs to train in few epochs.
+
+    Parameters
+    ----------
+    image_shape : tuple of 3 int
+        ``(height, width, channels)``, any size; the width is time.
+    n_components : int
+        Length of the embedding. (Paper B: 400.)
+    filters : sequence of int
+        Convolution maps of each level. (Paper B: 128, 256, 512.)
+    hidden_units : int
+        Width of the dense layer. (Paper B: 1024.)
+    unit_length : bool
+        Whether embeddings are scaled to unit length.
+    rng : numpy.random.RandomState
+        Source of the initialisers' seeds.
+
+    Returns
+    -------
+    keras.Model
+        ``(n, height, width, channels)`` to ``(n, n_components)``.
+
+    References
+    ----------
+    Paper B, Table 1.
+    """
+    x = inputs = layers.Input(image_shape)
+    for maps in filters:
+        x = conv_block(x, maps, rng)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    height, width, maps = x.shape[1:]
+    x = layers.Reshape((width, height * maps))(layers.Permute((2, 1, 3))(x))
+    x = SelfAttentivePooling()(x)
+    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng))(x)
+    x = normalise_and_activate(x)
+    x = layers.Dense(n_components, kernel_initializer=he_normal(rng))(x)
+    return keras.Model(inputs, UnitLength()(x) if unit_length else x)
+
+
+def build_pair_head(n_components, *, units, rng):
+    """Build the double branch's head: two embeddings, one after the other, to a log-odds.
+
+    Parameters
+    ----------
+    n_components : int
+        Length of one embedding.
+    units : sequence of int
+        Widths of the dense layers before the last, which has one unit. (Paper B: five layers in
+        all, the last a sigmoid, whose log-odds this is.)
+    rng : numpy.random.RandomState
+        Source of the initialisers' seeds.
+
+    Returns
+    -------
+    keras.Model
+        ``(n, 2 * n_components)`` to ``(n, 1)``: the log-odds that both are of one identity.
+        Left and right are not interchangeable.
+
+    References
+    ----------
+    Paper B, section 2.2.
+    """
+    x = inputs = layers.Input((2 * n_components,))
+    for width in units:
+        x = layers.Dense(width, use_bias=False, kernel_initializer=he_normal(rng))(x)
+        x = normalise_and_activate(x)
+    return keras.Model(inputs, layers.Dense(1, kernel_initializer=he_normal(rng))(x))

@@ -1,0 +1,232 @@
+"""Fusion and calibration of scores against the formulas, a direct fit and known ratios."""
+
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_param_validation,
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
+
+from skdistort.fusion import ScoreFusion
+from skdistort.metrics import equal_error_rate
+
+properties = settings(deadline=None, max_examples=30)
+seeds = st.integers(0, 2**32 - 1)
+NO_PENALTY = 1e6
+
+
+def draw_trials(seed, n_genuine=300, n_impostor=700, n_systems=2):
+    """Draw scores of systems that see the same trials with noise of their own."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat([1, 0], [n_genuine, n_impostor])
+    noise = rng.standard_normal((len(y), n_systems)) * np.arange(1, n_systems + 1)
+    return 2 * y[:, None] + noise + rng.standard_normal((len(y), 1)) / 2, y
+
+
+def prior_weighted_cross_entropy(llr, y, prior):
+    genuine = np.mean(np.logaddexp(0, -llr[y == 1] - logit(prior)))
+    impostor = np.mean(np.logaddexp(0, llr[y == 0] + logit(prior)))
+    return prior * genuine + (1 - prior) * impostor
+
+
+@properties
+@given(n_systems=st.integers(1, 4), seed=seeds)
+def test_znorm_is_the_mean_of_the_standard_scores(n_systems, seed):
+    scores, _ = draw_trials(seed, 5, 9, n_systems)
+    new, _ = draw_trials(seed + 1, 3, 2, n_systems)
+    fused = ScoreFusion().fit(scores).decision_function(new)
+    expected = np.mean(
+        [(new[:, s] - scores[:, s].mean()) / scores[:, s].std() for s in range(n_systems)], axis=0
+    )
+    np.testing.assert_allclose(fused, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["znorm", "logistic"])
+def test_units_of_a_system_do_not_matter(method):
+    scores, y = draw_trials(0)
+    fusion = ScoreFusion(method)
+    expected = fusion.fit(scores, y).decision_function(scores)
+    moved = scores * [1e-5, 300] + [40, -7000]
+    fused = fusion.fit(moved, y).decision_function(moved)
+    np.testing.assert_allclose(fused, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["znorm", "logistic"])
+def test_a_trial_is_scored_by_what_fit_has_seen(method):
+    scores, y = draw_trials(0)
+    fusion = ScoreFusion(method).fit(scores, y)
+    one_by_one = [fusion.decision_function([trial])[0] for trial in scores[:20]]
+    np.testing.assert_allclose(fusion.decision_function(scores[:20]), one_by_one, atol=1e-12)
+
+
+def test_znorm_ignores_labels():
+    scores, y = draw_trials(0)
+    with_labels, without = (ScoreFusion().fit(scores, labels) for labels in (y, None))
+    np.testing.assert_array_equal(with_labels.coef_, without.coef_)
+    assert not hasattr(with_labels, "predict_proba")
+
+
+@pytest.mark.parametrize("method", ["znorm", "logistic"])
+def test_fusion_beats_each_system(method):
+    rng = np.random.default_rng(0)
+    y = np.arange(4000) % 2
+    scores = 2 * y[:, None] + rng.standard_normal((4000, 3)) * [1, 1.2, 1.4]
+    fused = ScoreFusion(method).fit(scores[:1000], y[:1000]).decision_function(scores)
+    best = min(equal_error_rate(y, system)[0] for system in scores.T)
+    assert equal_error_rate(y, fused)[0] < best - 0.05
+
+
+def test_logistic_weighs_a_useless_system_least():
+    rng = np.random.default_rng(1)
+    y = np.arange(2000) % 2
+    scores = np.column_stack((2 * y + rng.standard_normal(2000), 5 * rng.standard_normal(2000)))
+    znorm, logistic = (
+        equal_error_rate(y, ScoreFusion(m).fit(scores, y).decision_function(scores))[0]
+        for m in ("znorm", "logistic")
+    )
+    assert logistic < znorm - 0.05
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.5, 0.8])
+@pytest.mark.parametrize("n_systems", [1, 3])
+def test_logistic_minimises_the_prior_weighted_cross_entropy(n_systems, prior):
+    scores, y = draw_trials(2, n_systems=n_systems)
+
+    def loss(parameters):
+        return prior_weighted_cross_entropy(scores @ parameters[:-1] + parameters[-1], y, prior)
+
+    best = minimize(loss, np.zeros(n_systems + 1), method="BFGS", options={"gtol": 1e-7})
+    fusion = ScoreFusion("logistic", prior=prior, C=NO_PENALTY).fit(scores, y)
+    np.testing.assert_allclose([*fusion.coef_, fusion.intercept_], best.x, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n_genuine", "prior"), [(20000, 0.5), (1000, 0.5), (20000, 0.05)])
+def test_calibrated_scores_are_the_true_log_likelihood_ratios(n_genuine, prior):
+    # Scores of N(3, 2^2) and N(-1, 2^2) have the ratio s - 1, whatever the share of genuine
+    # trials. Its slope is known to about 0.05 from 1000 trials.
+    rng = np.random.default_rng(3)
+    y = np.repeat([True, False], [n_genuine, 20000])
+    scores = rng.normal(np.where(y, 3, -1), 2)[:, None]
+    fusion = ScoreFusion("logistic", prior=prior).fit(scores, y)
+    assert fusion.coef_[0] == pytest.approx(1, abs=0.1)
+    assert fusion.intercept_ == pytest.approx(-1, abs=0.2)
+    llr = fusion.decision_function(scores)
+    np.testing.assert_allclose(
+        fusion.predict_proba(scores)[:, 1], expit(llr + logit(prior)), atol=1e-12
+    )
+    # Among trials given a posterior near p, at the prior fitted for, a share of p is genuine.
+    posterior = expit(llr + logit(n_genuine / len(y)))
+    for low in (0.2, 0.4, 0.6):
+        chosen = (posterior > low) & (posterior < low + 0.2)
+        assert y[chosen].mean() == pytest.approx(posterior[chosen].mean(), abs=0.08)
+
+
+def test_probabilities_sum_to_one_even_far_out():
+    scores, y = draw_trials(4)
+    fusion = ScoreFusion("logistic").fit(scores, y)
+    probabilities = fusion.predict_proba(1e4 * scores)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_separated_trials_have_finite_weights():
+    fusion = ScoreFusion("logistic").fit([[0.0], [1.0], [9.0], [10.0]], [0, 0, 1, 1])
+    assert 0 < fusion.coef_[0] < 10
+    # A weaker penalty lets them grow.
+    assert (
+        ScoreFusion("logistic", C=100).fit([[0.0], [1.0], [9.0], [10.0]], [0, 0, 1, 1]).coef_[0]
+        > fusion.coef_[0]
+    )
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [False, True], [-1, 1], [0.0, 1.0]])
+def test_the_higher_label_is_genuine(labels):
+    scores, y = draw_trials(5)
+    fusion = ScoreFusion("logistic").fit(scores, np.array(labels)[y])
+    assert fusion.classes_.tolist() == labels
+    assert (fusion.coef_ > 0).all()
+    expected = ScoreFusion("logistic").fit(scores, y).coef_
+    np.testing.assert_array_equal(fusion.coef_, expected)
+
+
+@pytest.mark.parametrize("method", ["znorm", "logistic"])
+def test_a_constant_system_is_refused(method):
+    scores, y = draw_trials(6, n_systems=3)
+    scores[:, 1] = 0.1
+    with pytest.raises(ValueError, match=r"same value in every trial in column\(s\) \[1\]"):
+        ScoreFusion(method).fit(scores, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y"),
+        ([1, 1, 1], r"got 1 class\(es\): \[1\]"),
+        ([0, 1, 2], r"got 3 class\(es\)"),
+        (["impostor", "genuine", "genuine"], "must hold numbers or booleans"),
+        ([0, 1], "inconsistent numbers of samples"),
+        ([0, 1, np.nan], "NaN"),
+    ],
+)
+def test_logistic_needs_two_kinds_of_trials(y, message):
+    with pytest.raises(ValueError, match=message):
+        ScoreFusion("logistic").fit([[0.1], [0.2], [0.3]], y)
+
+
+@pytest.mark.parametrize("scores", [[0.1, 0.2, 0.3], [[0.1], [np.nan], [0.3]], [[0.1]]])
+def test_scores_that_cannot_be_fused(scores):
+    with pytest.raises(ValueError, match="1D array|NaN|1 sample"):
+        ScoreFusion().fit(scores)
+
+
+@pytest.mark.parametrize("method", ["znorm", "logistic"])
+def test_score_is_one_minus_the_eer(method):
+    scores, y = draw_trials(7)
+    fusion = ScoreFusion(method).fit(scores, y)
+    expected = 1 - equal_error_rate(y, fusion.decision_function(scores))[0]
+    assert fusion.score(scores, 2 * y - 1) == fusion.score(scores, y) == expected
+    folds = cross_val_score(fusion, scores, y, cv=StratifiedKFold())
+    assert folds.mean() == pytest.approx(expected, abs=0.03)
+    with pytest.raises(ValueError, match=r"got 1 class\(es\)"):
+        fusion.score(scores, np.ones(len(y)))
+
+
+def run(check, *args):
+    try:
+        check(*args)
+    except SkipTest as skip:
+        pytest.fail(f"skipped: {skip}")
+
+
+ESTIMATORS = [ScoreFusion(), ScoreFusion("logistic")]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_check(estimator, check):
+    run(check, estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.method)
+@pytest.mark.parametrize(
+    "check",
+    [check_dataframe_column_names_consistency, check_param_validation],
+    ids=lambda check: check.__name__,
+)
+def test_extra_check(estimator, check):
+    run(check, "ScoreFusion", estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.method)
+def test_number_of_checks(estimator):
+    # Fewer than a transformer has: there is no transform to check.
+    assert len(list(estimator_checks_generator(estimator))) >= 40

@@ -104,17 +104,27 @@ def main():
         embedder = SoftmaxEmbedder(loss=loss, **network).fit(X[labelled], speakers[labelled])
         seconds = time.perf_counter() - start
         report(loss, True, embedder.score_trials(X_test, left, right), seconds)
-    for mode, k in (("double", 2), ("double", 5), ("double", 10), ("triple", 10)):
+    two_databases = {"X": X[in_a], "impostor_database": X[in_b]}
+    for name, mode, k, data in (
+        ("double, k = 2", "double", 2, two_databases),
+        ("double, k = 5", "double", 5, two_databases),
+        ("double, k = 10", "double", 10, two_databases),
+        ("triple, k = 10", "triple", 10, two_databases),
+        # A and B as one: no network can learn to tell the two apart instead of comparing.
+        ("double, pooled, k = 10", "double", 10, {"X": X[labelled]}),
+        ("triple, pooled, k = 10", "triple", 10, {"X": X[labelled]}),
+        ("triple, pooled, k = 2", "triple", 2, {"X": X[labelled]}),
+        ("triple, labels", "triple", 10, {"X": X[labelled], "y": speakers[labelled]}),
+    ):
         start = time.perf_counter()
-        verifier = SiameseVerifier(mode=mode, n_neighbors=k, selection_space=space, **network).fit(
-            X[in_a], impostor_database=X[in_b]
-        )
+        verifier = SiameseVerifier(mode=mode, n_neighbors=k, selection_space=space, **network)
+        verifier.fit(**data)
         seconds = time.perf_counter() - start
-        name = f"{mode}, k = {k}"
-        report(name, False, verifier.score_trials(X_test, left, right), seconds)
+        report(name, "y" in data, verifier.score_trials(X_test, left, right), seconds)
     fusions = {
         "double + triple": ("double, k = 10", "triple, k = 10"),
-        "double + triple + i-v.": ("double, k = 10", "triple, k = 10", "i-vector + cosine"),
+        "pooled: double + triple": ("double, pooled, k = 10", "triple, pooled, k = 10"),
+        "pooled: triple + i-v.": ("triple, pooled, k = 10", "i-vector + cosine"),
     }
     for name, parts in fusions.items():
         columns = np.column_stack([scores[part] for part in parts])

@@ -116,9 +116,11 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
     Notes
     -----
     Paper B takes impostors from a second database that shares no speaker with the first, where
-    the nearest samples are the hardest impostors: give it as `impostor_database` to ``fit``.
-    A second database drawn from the samples themselves (`impostor_fraction`) is only as good as
-    its groups: where an identity is on both sides, the nearest impostors are clients.
+    the nearest samples are the hardest impostors: give it as `impostor_database` to ``fit``. All
+    impostors being from there, a network can learn to tell the databases apart rather than to
+    compare, and "double" easily does. A second database drawn from the samples themselves
+    (`impostor_fraction`) is moreover only as good as its groups: where an identity is on both
+    sides, the nearest impostors are clients.
 
     The concatenation of two embeddings is not symmetric; "double" learns, and scores, both
     orders and averages their log-odds.

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import column_or_1d
 
 from . import _batches
 from ._backend import keras
@@ -182,6 +183,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             raise ValueError("SoftmaxEmbedder requires y to be passed, but the target y is None.")
         images, _ = self._validate_images(X, reset=True)
         check_filters(self.filters)
+        y = column_or_1d(y, warn=True)
         labels = encode_classes(images, y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:

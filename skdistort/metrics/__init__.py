@@ -27,6 +27,7 @@ from ._image_distances import (
 from ._pairs import iter_pair_scores, pair_scores
 from ._report import VerificationReport, verification_report
 from ._streaming import pairwise_equal_error_rate, streaming_equal_error_rate
+from ._unlinkability import Unlinkability, unlinkability
 from ._verification import (
     OperatingPoint,
     OperatingPoints,
@@ -44,6 +45,7 @@ __all__ = [
     "DistortionReport",
     "OperatingPoint",
     "OperatingPoints",
+    "Unlinkability",
     "VerificationReport",
     "abs_pearson",
     "act_dcf",
@@ -72,5 +74,6 @@ __all__ = [
     "ridge_inversion",
     "rmse",
     "streaming_equal_error_rate",
+    "unlinkability",
     "verification_report",
 ]

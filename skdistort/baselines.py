@@ -295,6 +295,6 @@ class CosineLogits(keras.layers.Layer):
 
 def _mean_loss(labels, logits, loss):
     labels = keras.ops.reshape(labels, (-1,))
-    right = keras.ops.equal(keras.ops.argmax(logits, axis=1), keras.ops.cast(labels, "int64"))
+    right = keras.ops.equal(keras.ops.cast(keras.ops.argmax(logits, axis=1), labels.dtype), labels)
     values = loss(labels, logits)
     return keras.ops.mean(values), {"accuracy": keras.ops.mean(keras.ops.cast(right, values.dtype))}

@@ -20,7 +20,17 @@ def run(code, **environment):
 
 @pytest.mark.parametrize(
     "module",
-    ["audio", "displays", "fusion", "ivector", "metrics", "plda", "selection", "trials"],
+    [
+        "audio",
+        "displays",
+        "fusion",
+        "ivector",
+        "metrics",
+        "plda",
+        "selection",
+        "template_baselines",
+        "trials",
+    ],
 )
 def test_what_needs_no_network_needs_no_keras(module):
     result = run(f"import sys, skdistort.{module}; assert 'keras' not in sys.modules")

@@ -1,0 +1,174 @@
+"""From an image to a template of 8-bit values and on to its embedding; and what rounding costs.
+
+What is kept of templates, and where, does not live here: see :mod:`skdistort.templates`.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+from ._images import from_unit_range, to_unit_range
+from .metrics import pairwise_equal_error_rate
+
+
+class StorageErrorRates(NamedTuple):
+    """Equal error rates of plain probes against templates, before and after rounding.
+
+    Attributes
+    ----------
+    as_float : float
+        EER of the generator's own output, in [0, 1].
+    as_bytes : float
+        EER of what a store keeps of it, 8 bits a value.
+    """
+
+    as_float: float
+    as_bytes: float
+
+
+def storage_error_rates(generator, X, y):
+    """Measure what rounding templates to 8 bits costs.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A fitted generator.
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        Undistorted images, each a probe and, distorted, a template for the others.
+    y : array-like of shape (n_samples,)
+        Their identities.
+
+    Returns
+    -------
+    StorageErrorRates
+        EER of plain probes against templates ``as_float`` and ``as_bytes``.
+
+    Raises
+    ------
+    ValueError
+        If there are not both genuine and impostor pairs, or `y` does not fit `X`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from skdistort import DistortionGenerator, TripletEmbedder
+    >>> from skdistort.templates import storage_error_rates
+    >>> X, y = load_digits(return_X_y=True)
+    >>> embedder = FrozenEstimator(TripletEmbedder(epochs=3, random_state=0).fit(X, y))
+    >>> generator = DistortionGenerator(embedder, epochs=3, random_state=0).fit(X)
+    >>> as_float, as_bytes = storage_error_rates(generator, X[:300], y[:300])
+    >>> abs(as_float - as_bytes) < 0.01
+    True
+    """
+    y = column_or_1d(y)
+    probes = generator.embed(X)
+    distorted = generator.transform(X)
+    stored = embed_templates(generator, _quantised(generator, distorted))
+    return StorageErrorRates(
+        *(
+            pairwise_equal_error_rate(probes, y, enrolled, y, exclude_same_index=True)[0]
+            for enrolled in (generator.embed(distorted), stored)
+        )
+    )
+
+
+def make_templates(generator, X):
+    """Distort images and round them to what a store keeps.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A fitted generator.
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        Undistorted images.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, h, w, c), uint8
+        G(X), with 0 and 255 at the ends of the generator's ``pixel_range_``.
+    """
+    return _quantised(generator, generator.transform(X))
+
+
+def read_templates(generator, blobs):
+    """Read templates from the bytes that a store keeps.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        The generator that they come from.
+    blobs : sequence of bytes
+        What ``tobytes`` gives for each template.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, h, w, c), uint8
+        The templates.
+
+    Raises
+    ------
+    ValueError
+        If one does not have a byte for each value of an image.
+    """
+    sizes = {len(blob) for blob in blobs} - {generator.n_features_in_}
+    if sizes:
+        raise ValueError(
+            f"templates must have {generator.n_features_in_} bytes, one has {sizes.pop()}"
+        )
+    return np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, *generator.image_shape_)
+
+
+def embed_templates(generator, templates):
+    """Embed templates as a store keeps them.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        The generator that they come from.
+    templates : ndarray of shape (n_samples, h, w, c), uint8
+        What :func:`make_templates` gives.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, m), float32
+        F(template).
+    """
+    images = from_unit_range(templates / np.float32(255), generator.pixel_range_)
+    # Not `embed`, which would miss the column names of a generator that was fitted with them.
+    return generator.embedder_.predict(images, generator.batch_size)
+
+
+def generator_fingerprint(generator):
+    """Name a generator by all that its templates and their embeddings depend on.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A fitted generator.
+
+    Returns
+    -------
+    str
+        SHA-256, in hexadecimal, of both networks' configurations and weights, the architecture,
+        the image shape and the pixel range. Pickling keeps it.
+    """
+    digest = hashlib.sha256()
+    settings = generator.architecture, generator.image_shape_, generator.pixel_range_
+    digest.update(repr(settings).encode())
+    for network in (generator.network_, generator.embedder_):
+        digest.update(network.config.encode())
+        for weight in network.weights:
+            weight = np.ascontiguousarray(weight)
+            digest.update(f"{weight.dtype.str}{weight.shape}".encode())
+            digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def _quantised(generator, distorted):
+    """Round distorted images, which lie within the pixel range, to 8 bits."""
+    unit = to_unit_range(distorted, generator.pixel_range_)
+    images = np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+    return images.reshape(len(images), *generator.image_shape_)

@@ -1,0 +1,396 @@
+"""TemplateStore: distorted images kept on disk, and probes compared with them.
+
+What becomes of an image is in :mod:`skdistort._template_images`, the file in
+:mod:`skdistort._template_database`, the comparison in :mod:`skdistort._template_gallery`.
+"""
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted
+
+from . import _template_images
+from ._template_database import TemplateDatabase
+from ._template_gallery import Gallery
+from ._template_images import StorageErrorRates, storage_error_rates
+from .distortion import DistortionGenerator
+from .metrics import equal_error_rate, fnmr_at_fmr, pair_scores
+
+__all__ = ["StorageErrorRates", "TemplateStore", "storage_error_rates"]
+
+# Templates embedded at a time when they are read.
+_BLOCK = 4096
+
+
+class Verification(NamedTuple):
+    """What the comparison of probes with claimed ids gives.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_probes,), float64
+        Negative squared distances of embeddings, at most 0, higher for more alike.
+    accepted : ndarray of shape (n_probes,), bool
+        Whether the score reaches the threshold.
+    """
+
+    scores: np.ndarray
+    accepted: np.ndarray
+
+
+class Identification(NamedTuple):
+    """What the search for probes among all ids gives.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n_probes, k), object
+        Ids as str, the best first.
+    scores : ndarray of shape (n_probes, k), float64
+        Negative squared distances of embeddings, falling in each row.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+
+
+class TemplateStore:
+    """Enrolled templates on disk: distorted images only, verified and identified by embedding.
+
+    Of every enrolled image the file keeps the distorted one G(X), 8 bits a value, and no pixel
+    of the image itself and no embedding. Probes come undistorted; a probe scores the negative
+    squared Euclidean distance of F(probe) and F(template), at most 0. Embeddings of templates
+    are computed when first asked for and held in memory only.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A fitted generator, whose embedder compares. A file belongs to the generator that began
+        it: another one is refused.
+    path : str or os.PathLike
+        The file, an SQLite database; made if there is none.
+
+    Raises
+    ------
+    TypeError
+        If `generator` is not a DistortionGenerator.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    ValueError
+        If the file is not a template store, is damaged, or belongs to another generator.
+    OSError
+        If the file cannot be opened or written. All methods raise it too, and ValueError if they
+        find the file damaged.
+
+    Notes
+    -----
+    A change is one transaction, and on the disk when the method returns: after a crash an
+    enrolment is there as a whole or not at all. Other processes may read and write meanwhile;
+    every method sees what was committed before it was called. A store belongs to the thread that
+    opened it; open another one in every thread and after a fork.
+
+    The distortion has no key. A stored template shown as a probe passes, for F(G(X)) is near
+    F(X): whoever reads the file can be anyone in it. Guard it as such; revoking an id takes its
+    templates away, but not from who has copied them, and enrolling the same image again gives
+    the same template.
+
+    What `revoke` erases is the file and its log. A file system or a drive may keep what was
+    there before, as do copies of the file, and the text of a revoked id may outlast it in unused
+    parts of the file. The room of a revoked template is filled with zeros and not used again.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from skdistort import DistortionGenerator, TripletEmbedder
+    >>> from skdistort.templates import TemplateStore
+    >>> X, y = load_digits(return_X_y=True)
+    >>> embedder = FrozenEstimator(TripletEmbedder(epochs=3, random_state=0).fit(X, y))
+    >>> generator = DistortionGenerator(embedder, epochs=3, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with TemplateStore(generator, os.path.join(folder, "templates.db")) as store:
+    ...         threshold = store.calibrate_threshold(X[200:400], y[200:400])
+    ...         store.enrol(["ada", "bob"], X[:2])
+    ...         scores, accepted = store.verify(["ada", "ada"], X[:2])
+    ...         store.revoke("bob")
+    ...         ids = store.ids
+    >>> accepted.tolist(), ids
+    ([True, False], ['ada'])
+    """
+
+    def __init__(self, generator, path):
+        if not isinstance(generator, DistortionGenerator):
+            raise TypeError(
+                f"generator must be a DistortionGenerator, got {type(generator).__name__}."
+            )
+        check_is_fitted(generator)
+        self.generator = generator
+        self._forget()
+        self._database = TemplateDatabase(path)
+        fingerprint = _template_images.generator_fingerprint(generator)
+        try:
+            owner = self._database.put_first("generator", fingerprint)
+            if owner != fingerprint:
+                raise ValueError(
+                    f"{self._database.path} belongs to another generator: its templates were made "
+                    f"with one of fingerprint {owner[:12]}, this one has {fingerprint[:12]}."
+                )
+        except BaseException:
+            self._database.close()
+            raise
+
+    def enrol(self, ids, X):
+        """Distort images and keep the templates, all or none.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            The id of each image. An id may occur more than once and may be enrolled already: it
+            then gets further templates, equal ones included.
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Undistorted images, in the units of the generator's ``fit``.
+
+        Raises
+        ------
+        TypeError
+            If an id is not a str.
+        ValueError
+            If there is not one id for each image, or the images are not the generator's.
+        """
+        ids = _check_ids(ids, X)
+        templates = _template_images.make_templates(self.generator, X)
+        self._database.add(
+            (subject, image.tobytes()) for subject, image in zip(ids, templates, strict=True)
+        )
+
+    def verify(self, ids, X):
+        """Compare probes with the templates of the ids that they claim, and decide.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            The claimed id of each probe.
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Undistorted probes, in the units of the generator's ``fit``.
+
+        Returns
+        -------
+        Verification
+            ``scores``, each that of the best template of the id, and ``accepted``.
+
+        Raises
+        ------
+        KeyError
+            If an id is not enrolled.
+        sklearn.exceptions.NotFittedError
+            If there is no threshold yet.
+        TypeError
+            If an id is not a str.
+        ValueError
+            If ids and probes differ in number, or `X` are not the generator's images.
+        """
+        ids = _check_ids(ids, X)
+        threshold = self.threshold
+        if threshold is None:
+            raise NotFittedError(
+                "The template store has no threshold yet: call calibrate_threshold first."
+            )
+        probes = self.generator.embed(X)
+        scores = self._refreshed().scores(ids, probes)
+        return Verification(scores, scores >= threshold)
+
+    def identify(self, X, k=1):
+        """Search for probes among all enrolled ids.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Undistorted probes, in the units of the generator's ``fit``.
+        k : int, default=1
+            How many ids to name; all of them where there are fewer.
+
+        Returns
+        -------
+        Identification
+            ``ids``, the k best of each probe, each once, and their ``scores``. No threshold is
+            applied: a probe of someone not enrolled is like someone, too.
+
+        Raises
+        ------
+        ValueError
+            If `k` is not positive, nothing is enrolled, or `X` are not the generator's images.
+        """
+        if not isinstance(k, Integral) or k < 1:
+            raise ValueError(f"k must be a positive integer, got {k!r}.")
+        probes = self.generator.embed(X)
+        gallery = self._refreshed()
+        if not gallery.names:
+            raise ValueError("No id is enrolled, so that none can be found.")
+        found, scores = gallery.search(probes, min(k, len(gallery.names)))
+        names = np.empty(len(gallery.names), dtype=object)
+        names[:] = gallery.names
+        return Identification(names[found], scores)
+
+    def revoke(self, id):
+        """Remove all templates of an id and erase their bytes from the file and its log.
+
+        Parameters
+        ----------
+        id : str
+            The id; it may be enrolled again.
+
+        Raises
+        ------
+        KeyError
+            If it is not enrolled.
+        TypeError
+            If it is not a str.
+        TimeoutError
+            If another process was reading for so long that its log could not be emptied. The id
+            is revoked all the same, and the bytes go with the next revocation or when the store
+            is opened or closed.
+        """
+        if not isinstance(id, str):
+            raise TypeError(f"id must be a str, got {id!r} of type {type(id).__name__}.")
+        if self._database.remove(id) == 0:
+            raise KeyError(f"{id!r} is not enrolled.")
+
+    def calibrate_threshold(self, X, y, *, strategy="eer", target_fmr=0.01):
+        """Choose where to decide, from labelled images, and keep it in the file.
+
+        Every image is a probe, and a template through the rounding of the store; a probe is not
+        compared with its own template. Images that the generator or its embedder was trained on
+        give a threshold too strict for others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Undistorted images, held out of the training; they are not enrolled. Memory grows
+            with ``n_samples ** 2``.
+        y : array-like of shape (n_samples,)
+            Their identities.
+        strategy : {"eer", "fmr"}, default="eer"
+            The threshold of the equal error rate, or the most lenient score with a false match
+            rate of at most `target_fmr`.
+        target_fmr : float, default=0.01
+            In [0, 1], for "fmr".
+
+        Returns
+        -------
+        float
+            The threshold, a negative squared distance; replaces the one of an earlier call.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, the labels do not fit the images, there are not both
+            genuine and impostor pairs, or the images are not the generator's.
+        """
+        if strategy not in ("eer", "fmr"):
+            raise ValueError(f"strategy must be 'eer' or 'fmr', got {strategy!r}.")
+        if not isinstance(target_fmr, Real) or not 0 <= target_fmr <= 1:
+            raise ValueError(f"target_fmr must be in [0, 1], got {target_fmr!r}.")
+        check_consistent_length(X, y)
+        probes = self.generator.embed(X)
+        templates = _template_images.make_templates(self.generator, X)
+        enrolled = _template_images.embed_templates(self.generator, templates)
+        pairs = pair_scores(probes, y, enrolled, y, exclude_same_index=True)
+        if strategy == "eer":
+            threshold = equal_error_rate(*pairs)[1]
+        else:
+            threshold = fnmr_at_fmr(*pairs, target_fmr)[1]
+        # The shortest text that reads back as the same number.
+        self._database.put("threshold", repr(float(threshold)))
+        return float(threshold)
+
+    @property
+    def threshold(self):
+        """The lowest score that is accepted, as any process calibrated it last.
+
+        Returns
+        -------
+        float or None
+            None before a calibration.
+        """
+        value = self._database.get("threshold")
+        return None if value is None else float(value)
+
+    @property
+    def ids(self):
+        """The enrolled ids.
+
+        Returns
+        -------
+        list of str
+            Each once, in the order of their UTF-8 bytes.
+        """
+        return self._database.subjects()
+
+    def __len__(self):
+        """How many ids are enrolled."""
+        return self._database.n_subjects()
+
+    def close(self):
+        """Close the file and forget the embeddings. A closed store refuses all else."""
+        self._database.close()
+        self._forget()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _forget(self):
+        self._numbers, self._subjects = np.empty(0, dtype=np.int64), []
+        self._gallery = self._version = None
+
+    def _refreshed(self):
+        """Get the gallery of what is in the file now, reading and embedding only what is new."""
+        # Read before the templates are: what comes between is looked at again next time.
+        version = self._database.version()
+        if version != self._version:
+            self._read_changes()
+            self._version = version
+        return self._gallery
+
+    def _read_changes(self):
+        numbers, subjects, embeddings = [self._numbers], list(self._subjects), []
+        last = 0
+        if subjects:
+            last = int(self._numbers[-1])
+            embeddings.append(self._gallery.embeddings)
+        while rows := self._database.read_after(last, _BLOCK):
+            new_numbers, new_subjects, images = zip(*rows, strict=True)
+            numbers.append(np.array(new_numbers))
+            subjects.extend(new_subjects)
+            try:
+                templates = _template_images.read_templates(self.generator, images)
+            except ValueError as error:
+                raise self._database.damaged(str(error)) from error
+            embeddings.append(_template_images.embed_templates(self.generator, templates))
+            last = new_numbers[-1]
+        there = np.array(self._database.numbers(), dtype=np.int64)
+        numbers = np.concatenate(numbers)
+        # Higher ones were committed a moment ago, after this call began.
+        if not np.isin(there[there <= last], numbers).all():
+            raise self._database.damaged("its index names templates that cannot be read")
+        kept = np.flatnonzero(np.isin(numbers, there))
+        self._numbers = numbers[kept]
+        self._subjects = [subjects[i] for i in kept]
+        everything = np.concatenate(embeddings) if embeddings else np.empty((0, 0), np.float32)
+        self._gallery = Gallery(self._subjects, everything[kept])
+
+
+def _check_ids(ids, X):
+    """Validate ids, one for each image; a list of str."""
+    if isinstance(ids, (str, bytes)):
+        raise TypeError(f"ids must be a sequence of str, got a single {type(ids).__name__}.")
+    ids = list(ids)
+    for id in ids:
+        if not isinstance(id, str):
+            raise TypeError(f"ids must be str, got {id!r} of type {type(id).__name__}.")
+    if len(ids) != _num_samples(X):
+        raise ValueError(f"ids has {len(ids)} entries for {_num_samples(X)} images.")
+    return ids

@@ -81,12 +81,10 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         previous = getattr(self, attribute, None) if self.warm_start else None
         network = build()
         if previous is not None:
-            shapes = [network.input_shape, *(w.shape for w in network.get_weights())]
-            before = [previous.model.input_shape, *(w.shape for w in previous.weights)]
-            if shapes != before:
+            if _architecture(network) != _architecture(previous.model):
                 raise ValueError(
                     "warm_start=True needs images and architecture of the previous fit: the "
-                    "shapes of input or weights differ."
+                    "layers, or the shapes of input or weights, differ."
                 )
             # Rebuilt from its own configuration, whose pixel scaling the weights were learned with.
             network = previous.rebuild()
@@ -135,6 +133,12 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
         """Validate images given to a fitted estimator."""
         check_is_fitted(self)
         return self._validate_images(X, reset=False)
+
+
+def _architecture(network):
+    """Tell what two networks share where the weights of one make sense in the other."""
+    weights = [w.shape for w in network.get_weights()]
+    return network.input_shape, weights, [type(layer) for layer in network.layers]
 
 
 def _check_callbacks(callbacks):

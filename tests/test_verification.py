@@ -289,3 +289,11 @@ def test_bad_pairs(fitted, digits):
         fitted.score(X[:50])
     with pytest.raises(NotFittedError):
         SiameseVerifier().pair_score(X[:1], X[:1])
+
+
+def test_warm_start_refuses_another_mode(digits):
+    X, _ = digits
+    verifier = SiameseVerifier(mode="double", epochs=1, warm_start=True, **SMALL).fit(X[:60])
+    # Its embeddings are not of unit length: their products would be no cosines.
+    with pytest.raises(ValueError, match="warm_start=True needs"):
+        verifier.set_params(mode="triple").fit(X[:60])

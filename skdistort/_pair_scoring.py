@@ -7,10 +7,9 @@ of codes by ``_score_codes``. Measures of scores live in :mod:`skdistort.metrics
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from ._thresholds import check_strategy, choose_threshold
 from .fusion import ScoreFusion
-from .metrics import equal_error_rate, fnmr_at_fmr
-
-_STRATEGIES = ("eer", "fmr")
+from .metrics import equal_error_rate
 
 
 class PairScoringMixin:
@@ -127,13 +126,8 @@ class PairScoringMixin:
             If `strategy` is unknown, `target_fmr` is outside ``[0, 1]`` or `y` does not make
             both genuine and impostor pairs.
         """
-        if strategy not in _STRATEGIES:
-            raise ValueError(f"strategy must be one of {_STRATEGIES}, got {strategy!r}.")
-        scores = self._score_all_pairs(X, y)
-        if strategy == "eer":
-            self.threshold_ = equal_error_rate(*scores)[1]
-        else:
-            self.threshold_ = fnmr_at_fmr(*scores, target_fmr)[1]
+        check_strategy(strategy, target_fmr)
+        self.threshold_ = choose_threshold(*self._score_all_pairs(X, y), strategy, target_fmr)
         return self
 
     def calibrate_probability(self, X, y, *, prior=0.5):

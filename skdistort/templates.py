@@ -4,7 +4,7 @@ What becomes of an image is in :mod:`skdistort._template_images`, the file in
 :mod:`skdistort._template_database`, the comparison in :mod:`skdistort._template_gallery`.
 """
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ from . import _template_images
 from ._template_database import TemplateDatabase
 from ._template_gallery import Gallery
 from ._template_images import StorageErrorRates, storage_error_rates
+from ._thresholds import check_strategy, choose_threshold
 from .distortion import DistortionGenerator
-from .metrics import equal_error_rate, fnmr_at_fmr, pair_scores
+from .metrics import pair_scores
 
 __all__ = ["StorageErrorRates", "TemplateStore", "storage_error_rates"]
 
@@ -287,22 +288,16 @@ class TemplateStore:
             If a parameter is out of range, the labels do not fit the images, there are not both
             genuine and impostor pairs, or the images are not the generator's.
         """
-        if strategy not in ("eer", "fmr"):
-            raise ValueError(f"strategy must be 'eer' or 'fmr', got {strategy!r}.")
-        if not isinstance(target_fmr, Real) or not 0 <= target_fmr <= 1:
-            raise ValueError(f"target_fmr must be in [0, 1], got {target_fmr!r}.")
+        check_strategy(strategy, target_fmr)
         check_consistent_length(X, y)
         probes = self.generator.embed(X)
         templates = _template_images.make_templates(self.generator, X)
         enrolled = _template_images.embed_templates(self.generator, templates)
         pairs = pair_scores(probes, y, enrolled, y, exclude_same_index=True)
-        if strategy == "eer":
-            threshold = equal_error_rate(*pairs)[1]
-        else:
-            threshold = fnmr_at_fmr(*pairs, target_fmr)[1]
+        threshold = choose_threshold(*pairs, strategy, target_fmr)
         # The shortest text that reads back as the same number.
-        self._database.put("threshold", repr(float(threshold)))
-        return float(threshold)
+        self._database.put("threshold", repr(threshold))
+        return threshold
 
     @property
     def threshold(self):

@@ -4,6 +4,8 @@ Each is a way of drawing row numbers; :class:`IndexedBatches` turns the numbers 
 batches of an epoch have one size, so that a backend compiles the training step once.
 """
 
+from functools import partial
+
 import numpy as np
 
 from ._backend import keras
@@ -118,6 +120,37 @@ def draw_balanced(rng, labels, batch_size, samples_per_class):
         dealt = _deal(rng, len(members), -(-needed // len(members))).ravel()[:needed]
         rows[turns] = members[dealt].reshape(-1, per_class)
     return rows.reshape(n_batches, classes_per_batch * per_class)
+
+
+def balanced_draw(labels, batch_size, samples_per_class):
+    """Make a way of drawing balanced batches, after a look at whether they can hold triplets.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_samples,)
+        Class of each row.
+    batch_size, samples_per_class : int
+        See :func:`draw_balanced`.
+
+    Returns
+    -------
+    callable
+        ``draw(rng)``, as :class:`IndexedBatches` takes it.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes, or none with two samples.
+    """
+    classes, inverse = np.unique(labels, return_inverse=True)
+    if len(classes) < 2 or np.bincount(inverse).max() < 2:
+        raise ValueError(
+            f"y has {len(classes)} class(es) among the {len(labels)} samples of a split; the "
+            "triplet loss needs at least two classes and one of them with two samples."
+        )
+    return partial(
+        draw_balanced, labels=inverse, batch_size=batch_size, samples_per_class=samples_per_class
+    )
 
 
 def draw_triplets(rng, anchors, clients, impostors, batch_size):

@@ -1,30 +1,62 @@
-"""How a generator G is built, put before the frozen embedder F, and held to its loss."""
+"""How a generator G is built, put before the embedder F, and held to its loss.
+
+What it is given to learn from is in :mod:`skdistort._generator_batches`.
+"""
 
 from ._backend import keras
-from .distances import squared_euclidean
-from .losses import distortion_loss
+from .distances import IMAGE_DISTANCES, squared_euclidean
+from .losses import batch_triplet_loss, distortion_loss
 from .networks import build_decoder, build_unet
+
+ops = keras.ops
+
+# Margin of the triplet loss of an embedder that learns along, paper A's mu.
+_MARGIN = 0.2
 
 
 class InferenceOnly(keras.layers.Layer):
     """A network that runs in inference mode even where it is part of one in training.
 
     A functional model in training overrides the ``training=False`` that a part was called with,
-    so that an embedder's dropout would be active.
+    so that an embedder's dropout would be active. Its weights learn if `network` is trainable.
 
     Parameters
     ----------
     network : keras.Model
-        What is run; it does not learn.
+        What is run.
     """
 
     def __init__(self, network):
-        super().__init__(trainable=False)
+        super().__init__(trainable=network.trainable)
         self.network = network
 
     def call(self, x):
         """Apply the network."""
         return self.network(x, training=False)
+
+
+class ReverseGradient(keras.layers.Layer):
+    """The identity, whose gradient is multiplied by a negative number on the way back.
+
+    What comes after learns to lower the loss, what comes before to raise it.
+
+    Parameters
+    ----------
+    weight : float
+        By how much, above 0.
+
+    References
+    ----------
+    Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", ICML 2015, eq. 14-15.
+    """
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def call(self, x):
+        """Return x."""
+        return ops.stop_gradient(x) * (1 + self.weight) - x * self.weight
 
 
 def build_generator(architecture, image_shape, *, n_components, filters, rng):
@@ -53,52 +85,91 @@ def build_generator(architecture, image_shape, *, n_components, filters, rng):
     return build_decoder(n_components, image_shape, filters=filters, rng=rng)
 
 
-def put_embedder_behind(generator, embedder, pixel_range):
-    """Make the model that is trained: G, and F behind it, which does not learn.
+def build_training_network(
+    generator, embedder, pixel_range, *, sees_plain=False, adversary=None, adversary_weight=0.0
+):
+    """Make the network that is trained: G, F behind it, and what learns along with them.
 
     Parameters
     ----------
     generator : keras.Model
         G, giving pixels in ``[0, 1]``.
     embedder : keras.Model
-        F, not trainable, taking pixels in `pixel_range`.
+        F, taking pixels in `pixel_range`. If it is trainable it learns too, its batch statistics
+        staying as they are.
     pixel_range : tuple of 2 float
         The values that 0 and 1 stand for.
+    sees_plain : bool, default=False
+        Whether G sees F(X) as it is at the moment, where F learns, and has no input of its own.
+    adversary : keras.Model or None, default=None
+        What reconstructs images from templates, both with pixels in ``[0, 1]``.
+    adversary_weight : float, default=0.0
+        How much of the adversary's gradient G gets, reversed.
 
     Returns
     -------
     keras.Model
-        G's input to ``(G(x), F(G(x)))``.
+        Takes a dict: what G sees under ``"seen"``, unless `sees_plain`, and ``"image"``, pixels
+        in ``[0, 1]``, if F learns. Gives a dict: ``"distorted"``, G(X), and ``"embedding"``,
+        F(G(X)); ``"plain"``, F(X), if F learns; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
-    in_units = keras.layers.Rescaling(high - low, offset=low)(generator.output)
-    return keras.Model(generator.input, (generator.output, InferenceOnly(embedder)(in_units)))
+    in_units = keras.layers.Rescaling(high - low, offset=low)
+    embed = InferenceOnly(embedder)
+    inputs, outputs = {}, {}
+    if embedder.trainable:
+        inputs["image"] = keras.layers.Input(generator.output_shape[1:], name="image")
+        outputs["plain"] = embed(in_units(inputs["image"]))
+    if sees_plain:
+        seen = outputs["plain"]
+    else:
+        seen = inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
+    outputs["distorted"] = generator(seen)
+    outputs["embedding"] = embed(in_units(outputs["distorted"]))
+    if adversary is not None:
+        outputs["rebuilt"] = adversary(ReverseGradient(adversary_weight)(outputs["distorted"]))
+    return keras.Model(inputs, outputs)
 
 
-def generator_loss(targets, outputs, alpha, pi_emb, distance):
-    """Evaluate the distortion loss of a batch, and the two distances that it weighs.
+def generator_loss(targets, outputs, *, alpha, pi_emb, distance, adversary_weight=0.0):
+    """Evaluate the distortion loss of a batch, and what it is made of.
 
     Parameters
     ----------
-    targets : tuple of 2 tensor
-        X with pixels in ``[0, 1]``, and F(X).
-    outputs : tuple of 2 tensor
-        G(X) and F(G(X)).
+    targets : dict of str to tensor
+        ``"image"``, X with pixels in ``[0, 1]``; ``"embedding"``, where F(G(X)) should lie, which
+        without it is F(X) of the `outputs`; ``"label"``, classes, if F learns.
+    outputs : dict of str to tensor
+        What :func:`build_training_network` gives.
     alpha, pi_emb : float
         See :func:`skdistort.losses.distortion_loss`.
     distance : callable
         Image distance.
+    adversary_weight : float, default=0.0
+        Weight of the adversary in G's loss.
 
     Returns
     -------
     loss : tensor of shape ()
-        Mean loss.
+        Mean loss of G, and of F if it learns. Its gradient is the adversary's own at the
+        adversary's weights.
     parts : dict of str to tensor of shape ()
-        Mean ``"image_distance"`` and ``"embedding_distance"``.
+        Mean ``"image_distance"`` and ``"embedding_distance"``; the adversary's mean squared error
+        ``"adversary_distance"``; ``"triplet_loss"`` of F.
     """
-    (images, embeddings), (distorted, distorted_embeddings) = targets, outputs
-    d_image = distance(images, distorted)
-    d_embedding = squared_euclidean(embeddings, distorted_embeddings)
-    loss = distortion_loss(d_image, d_embedding, alpha=alpha, pi_emb=pi_emb)
-    mean = keras.ops.mean
-    return mean(loss), {"image_distance": mean(d_image), "embedding_distance": mean(d_embedding)}
+    wanted = targets["embedding"] if "embedding" in targets else outputs["plain"]
+    d_image = distance(targets["image"], outputs["distorted"])
+    d_embedding = squared_euclidean(wanted, outputs["embedding"])
+    loss = ops.mean(distortion_loss(d_image, d_embedding, alpha=alpha, pi_emb=pi_emb))
+    parts = {"image_distance": ops.mean(d_image), "embedding_distance": ops.mean(d_embedding)}
+    if "rebuilt" in outputs:
+        error = ops.mean(IMAGE_DISTANCES["mse"](targets["image"], outputs["rebuilt"]))
+        parts["adversary_distance"] = error
+        # The adversary lowers its error, and the gradient comes to G reversed; the constant makes
+        # the value the one that G lowers.
+        loss = loss + error - ops.stop_gradient(error) * (1 + adversary_weight)
+    if "plain" in outputs:
+        triplets, _ = batch_triplet_loss(targets["label"], outputs["plain"], _MARGIN)
+        parts["triplet_loss"] = triplets
+        loss = loss + triplets
+    return loss, parts

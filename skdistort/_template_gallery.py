@@ -6,6 +6,8 @@ A block of scores is one float32 matrix product. Its rounding error is bounded, 
 templates may belong to the best; those few are compared again in float64.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 # Probes, and scores, in one product: it runs at full speed, and its scores stay in the processor's
@@ -15,6 +17,36 @@ _PROBES, _SCORES = 512, 2**20
 _CLAIMS = 4096
 # Columns of a block that share one maximum.
 _STRIDE = 8
+
+
+class Verification(NamedTuple):
+    """What the comparison of probes with claimed ids gives.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_probes,), float64
+        Negative squared distances of embeddings, at most 0, higher for more alike.
+    accepted : ndarray of shape (n_probes,), bool
+        Whether the score reaches the threshold.
+    """
+
+    scores: np.ndarray
+    accepted: np.ndarray
+
+
+class Identification(NamedTuple):
+    """What the search for probes among all ids gives.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n_probes, k), object
+        Ids as str, the best first.
+    scores : ndarray of shape (n_probes, k), float64
+        Negative squared distances of embeddings, falling in each row.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
 
 
 def squared_distances(A, B):

@@ -64,7 +64,7 @@ def storage_error_rates(generator, X, y):
     True
     """
     y = column_or_1d(y)
-    probes = generator.embed(X)
+    probes = generator.embed_probe(X)
     distorted = generator.transform(X)
     stored = embed_templates(generator, _quantised(generator, distorted))
     return StorageErrorRates(
@@ -75,7 +75,7 @@ def storage_error_rates(generator, X, y):
     )
 
 
-def make_templates(generator, X):
+def make_templates(generator, X, keys=None):
     """Distort images and round them to what a store keeps.
 
     Parameters
@@ -84,13 +84,36 @@ def make_templates(generator, X):
         A fitted generator.
     X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Undistorted images.
+    keys : int, bytes or sequence of these, default=None
+        See :meth:`skdistort.DistortionGenerator.transform`.
 
     Returns
     -------
     ndarray of shape (n_samples, h, w, c), uint8
         G(X), with 0 and 255 at the ends of the generator's ``pixel_range_``.
     """
-    return _quantised(generator, generator.transform(X))
+    return _quantised(generator, generator.transform(X, keys))
+
+
+def reissue_templates(generator, templates, old_key, new_key):
+    """Make templates under a new key from templates as a store keeps them.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A fitted generator, with a key.
+    templates : ndarray of shape (n_samples, h, w, c), uint8
+        What :func:`make_templates` gives.
+    old_key, new_key : int or bytes
+        Their key, and that of the new ones.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, h, w, c), uint8
+        The new templates.
+    """
+    reissued = generator.reissue(_in_units(generator, templates), old_key, new_key)
+    return _quantised(generator, reissued)
 
 
 def read_templates(generator, blobs):
@@ -136,7 +159,7 @@ def embed_templates(generator, templates):
     ndarray of shape (n_samples, m), float32
         F(template).
     """
-    images = from_unit_range(templates / np.float32(255), generator.pixel_range_)
+    images = _in_units(generator, templates)
     # Not `embed`, which would miss the column names of a generator that was fitted with them.
     return generator.embedder_.predict(images, generator.batch_size)
 
@@ -153,10 +176,15 @@ def generator_fingerprint(generator):
     -------
     str
         SHA-256, in hexadecimal, of both networks' configurations and weights, the architecture,
-        the image shape and the pixel range. Pickling keeps it.
+        whether there is a key, the image shape and the pixel range. Pickling keeps it.
     """
     digest = hashlib.sha256()
-    settings = generator.architecture, generator.image_shape_, generator.pixel_range_
+    settings = (
+        generator.architecture,
+        generator.keyed_,
+        generator.image_shape_,
+        generator.pixel_range_,
+    )
     digest.update(repr(settings).encode())
     for network in (generator.network_, generator.embedder_):
         digest.update(network.config.encode())
@@ -165,6 +193,11 @@ def generator_fingerprint(generator):
             digest.update(f"{weight.dtype.str}{weight.shape}".encode())
             digest.update(weight.tobytes())
     return digest.hexdigest()
+
+
+def _in_units(generator, templates):
+    """Bring 8-bit values back to the units of the generator's images."""
+    return from_unit_range(templates / np.float32(255), generator.pixel_range_)
 
 
 def _quantised(generator, distorted):

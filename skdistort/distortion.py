@@ -2,30 +2,29 @@
 
 import warnings
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 
-import numpy as np
 from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import _batches
-from ._diagnosis import DistortionComparison, diagnose_distortion
+from ._distorting import DistortingMixin
 from ._embedders import check_embedder, fit_embedder
-from ._generators import build_generator, generator_loss, put_embedder_behind
-from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
+from ._generator_batches import generator_batches
+from ._generators import build_generator, build_training_network, generator_loss
+from ._images import check_pixel_range, to_unit_range
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, spawn_rng
+from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
 from .distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
-from .networks import check_filters
-from .scoring import distortion_score
+from .keys import check_keys
+from .networks import build_unet, check_filters
 
 # Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
 _N_DIAGNOSED = 256
 
 
-class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
+class DistortionGenerator(OneToOneFeatureMixin, DistortingMixin, KerasTransformer):
     """Distort images beyond recognition while an embedder still identifies them.
 
     A generator G is trained so that ``G(X)`` lies far from ``X`` as an image and, under a frozen
@@ -55,6 +54,18 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         ``"unet"`` sees the image, as in paper A, and its skip connections leak it: see
         :func:`skdistort.metrics.distortion_report`. ``"bottleneck"`` sees F(X) only, so that a
         template tells no more than the embedding does.
+    key : int, bytes or None, default=None
+        With a key the template of an image is made so that F(G(X)) lies near R F(X), where R is
+        the orthogonal map that the key determines, and probes are compared by R F(X), which
+        ``embed_probe`` gives. The training does not depend on which key it is: a new one, set by
+        ``set_params`` or given to ``transform``, makes new templates with no new training. Needs
+        ``architecture="bottleneck"``. An int is at least 0; one that can be guessed is no secret.
+    adversary_weight : float, default=0.0
+        Weight against the other terms of a U-Net that learns along to reconstruct images from
+        templates, by mean squared error; G learns to make that error large. 0 does without.
+    train_embedder : bool, default=False
+        Whether the embedder, once trained or given, goes on learning together with G, by the
+        triplet loss, from the classes. What was given as `embedder` does not change.
     filters : tuple of int, default=(16, 32, 64)
         Convolution maps of each level of the generator, the finest first.
     image_shape : tuple of int or None, default=None
@@ -92,11 +103,14 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     network_ : StoredNetwork
         The trained generator: its configuration and numpy weights.
     embedder_ : StoredNetwork
-        The frozen embedder F.
+        The embedder F.
     history_ : dict of str to list of float
         An entry an epoch: ``"loss"``, ``"image_distance"`` (mean d_img, to be large) and
         ``"embedding_distance"`` (mean squared distance of F(G(X)) and F(X), to fall to `alpha`),
-        and with `validation_fraction` the ``"val_"`` ones.
+        ``"adversary_distance"`` (the adversary's mean squared error) and ``"triplet_loss"`` (of
+        the embedder) where these learn, and with `validation_fraction` the ``"val_"`` ones.
+    keyed_ : bool
+        Whether the generator was fitted with a key.
     pixel_range_ : tuple of 2 float
         The range in use.
     image_shape_ : tuple of 3 int
@@ -113,8 +127,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
     Notes
     -----
-    G has no key and is deterministic: an image always gives the same template, a template cannot
-    be revoked, and since F(G(X)) is near F(X) a stolen template passes as a probe.
+    Without a key, as in paper A, an image always gives the same template, a template cannot be
+    revoked, and since F(G(X)) is near F(X) a stolen template passes as a probe. The parameter
+    `key` shows in the estimator's representation and is kept where it is pickled.
 
     References
     ----------
@@ -140,6 +155,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         "pi_emb": [Interval(Real, 0, 1, closed="both")],
         "distance": [StrOptions(set(IMAGE_DISTANCES)), callable],
         "architecture": [StrOptions({"unet", "bottleneck"})],
+        "key": [Interval(Integral, 0, None, closed="left"), bytes, None],
+        "adversary_weight": [Interval(Real, 0, None, closed="left")],
+        "train_embedder": ["boolean"],
         "filters": ["array-like"],
         "pixel_range": [StrOptions({"auto"}), "array-like"],
     }
@@ -152,6 +170,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         pi_emb=0.5,
         distance="mse",
         architecture="unet",
+        key=None,
+        adversary_weight=0.0,
+        train_embedder=False,
         filters=(16, 32, 64),
         image_shape=None,
         pixel_range="auto",
@@ -171,6 +192,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         self.pi_emb = pi_emb
         self.distance = distance
         self.architecture = architecture
+        self.key = key
+        self.adversary_weight = adversary_weight
+        self.train_embedder = train_embedder
         self.filters = filters
         self.image_shape = image_shape
         self.pixel_range = pixel_range
@@ -218,12 +242,14 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         images, _ = self._validate_images(X, reset=True)
         check_filters(self.filters)
         check_image_distance(self.distance, self.image_shape_)
-        check_embedder(self.embedder, self.image_shape_)
+        self._check_keys_and_embedder(images, y)
+        labels = encode_classes(images, y) if self.train_embedder else None
         rng = check_random_state(self.random_state)
         training, validation = self._split_rows(len(images), rng)
         network_rng, batch_rng, validation_rng = (spawn_rng(rng) for _ in range(3))
         # A generator that goes on has learned with this embedder, in this range.
         if not (self.warm_start and hasattr(self, "network_")):
+            self.keyed_ = self.key is not None
             if isinstance(self.pixel_range, str):
                 self.pixel_range_ = float(images.min()), float(images.max())
             else:
@@ -234,160 +260,80 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 y,
                 defaults={"verbose": self.verbose, "random_state": rng.randint(2**31 - 1)},
             )
-        targets = to_unit_range(images, self.pixel_range_), self._embed(images)
-        inputs = targets[0] if self.architecture == "unet" else targets[1]
-
-        def make_batches(rows, rng, redraw):
-            def gather(batch):
-                picked = rows[batch]
-                return inputs[picked], tuple(target[picked] for target in targets)
-
-            draw = partial(_batches.draw_shuffled, n_samples=len(rows), batch_size=self.batch_size)
-            return _batches.IndexedBatches(draw, gather, rng, redraw)
-
-        batches = make_batches(training, batch_rng, redraw=True)
+        embeddings = self._embed(images)
+        make_batches = partial(
+            generator_batches,
+            to_unit_range(images, self.pixel_range_),
+            embeddings,
+            sees_image=self.architecture == "unet",
+            keyed=self.keyed_,
+            labels=labels,
+            batch_size=self.batch_size,
+        )
+        batches = make_batches(rows=training, rng=batch_rng, redraw=True)
         watched = None
         if validation is not None:
-            watched = make_batches(validation, validation_rng, redraw=False)
+            watched = make_batches(rows=validation, rng=validation_rng, redraw=False)
         generator = self._start_network(
             lambda: build_generator(
                 self.architecture,
                 self.image_shape_,
-                n_components=targets[1].shape[1],
+                n_components=embeddings.shape[1],
                 filters=self.filters,
                 rng=network_rng,
             )
         )
-        distance = get_image_distance(self.distance)
-        self.history_ = self._train(
-            put_embedder_behind(generator, self.embedder_.model, self.pixel_range_),
-            partial(generator_loss, alpha=self.alpha, pi_emb=self.pi_emb, distance=distance),
-            ["image_distance", "embedding_distance"],
-            batches,
-            watched,
-            monitor="loss",
-        )
+        self._train_generator(generator, batches, watched, network_rng)
         self.network_ = StoredNetwork(generator)
         self._warn_of_failures(images)
         return self
 
-    def transform(self, X):
-        """Distort images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images, in the units of ``fit``.
-
-        Returns
-        -------
-        ndarray of the shape of X, dtype float32
-            Distorted images G(X), within `pixel_range_`.
-
-        Raises
-        ------
-        ValueError
-            If the images have another shape than in ``fit``, or leave an explicit `pixel_range`.
-        """
-        images, layout = self._check_images(X)
-        distorted = from_unit_range(self._distort(images), self.pixel_range_)
-        return restore_layout(distorted.reshape(len(distorted), -1), layout)
-
-    def embed(self, X):
-        """Embed images, plain or distorted, by the frozen embedder F.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images, in the units of ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, m), dtype float32
-            Embeddings F(X).
-        """
-        return self._embed(self._check_images(X)[0])
-
-    def compare(self, X):
-        """Distort images and put all that measures look at side by side.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images, in the units of ``fit``.
-
-        Returns
-        -------
-        DistortionComparison
-            Images and templates with pixels in ``[0, 1]``, and the embeddings of both.
-        """
-        images, _ = self._check_images(X)
-        templates = self._distort(images)
-        in_units = from_unit_range(templates, self.pixel_range_)
-        return DistortionComparison(
-            self._unit_images(images), templates, self._embed(images), self._embed(in_units)
-        )
-
-    def score(self, X, y=None):
-        """Score by what the templates keep and what they hide, whatever the loss's weights.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images.
-        y : array-like of shape (n_samples,), default=None
-            Classes. Without them an image is matched to its own template and to the others'.
-
-        Returns
-        -------
-        float
-            Harmonic mean, in ``[0, 1]``, of identifiability (1 - 2 EER of plain probes against
-            distorted templates) and dissimilarity (1 - mean absolute Pearson correlation of
-            images and templates), the scorers of :mod:`skdistort.scoring`.
-        """
-        return distortion_score(self, X, y)
-
-    def diagnose(self, X):
-        """Look for the failures of paper A's Table 5 in the templates of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images.
-
-        Returns
-        -------
-        DistortionDiagnosis
-            What was measured, and ``failures``, those that hold.
-        """
-        return self._diagnose(self._check_images(X)[0])
-
-    def _validate_images(self, X, *, reset):
-        images, layout = super()._validate_images(X, reset=reset)
-        if not isinstance(self.pixel_range, str):
-            low, high = np.float32(check_pixel_range(self.pixel_range))
-            if images.min() < low or images.max() > high:
+    def _check_keys_and_embedder(self, images, y):
+        """Refuse combinations of parameters that have no sense, before anything is trained."""
+        if self.key is not None:
+            check_keys(self.key, 1)
+            if self.architecture == "unet":
                 raise ValueError(
-                    f"X has pixels from {images.min():g} to {images.max():g}, outside "
-                    f"pixel_range=({low:g}, {high:g})."
+                    'key needs architecture="bottleneck": the skip connections of "unet" would '
+                    "carry the image into its templates under every key."
                 )
-        return images, layout
+        if self.warm_start and hasattr(self, "network_") and self.keyed_ != (self.key is not None):
+            raise ValueError(
+                "warm_start=True goes on as the previous fit began, which was "
+                f"{'with' if self.keyed_ else 'without'} a key."
+            )
+        if self.train_embedder and y is None:
+            raise ValueError("train_embedder=True needs y: the embedder learns from classes.")
+        check_embedder(self.embedder, self.image_shape_)
 
-    def _embed(self, images):
-        return self.embedder_.predict(images, self.batch_size)
-
-    def _unit_images(self, images):
-        # An image may be brighter than any that the range was learned from; measures take [0, 1].
-        return np.clip(to_unit_range(images, self.pixel_range_), 0.0, 1.0)
-
-    def _distort(self, images):
-        """Distort valid images; pixels of the result are in ``[0, 1]``."""
-        unet = self.architecture == "unet"
-        inputs = to_unit_range(images, self.pixel_range_) if unet else self._embed(images)
-        return self.network_.predict(inputs, self.batch_size)
-
-    def _diagnose(self, images):
-        return diagnose_distortion(self._unit_images(images), self._distort(images))
+    def _train_generator(self, generator, batches, watched, rng):
+        """Train G in place; `embedder_` becomes what F has learned, if it does."""
+        embedder = self.embedder_.rebuild() if self.train_embedder else self.embedder_.model
+        parts = ["image_distance", "embedding_distance"]
+        adversary = None
+        if self.adversary_weight:
+            parts.append("adversary_distance")
+            adversary = build_unet(self.image_shape_, filters=self.filters, rng=rng)
+        if self.train_embedder:
+            parts.append("triplet_loss")
+        network = build_training_network(
+            generator,
+            embedder,
+            self.pixel_range_,
+            sees_plain=self.train_embedder and self.architecture != "unet" and not self.keyed_,
+            adversary=adversary,
+            adversary_weight=self.adversary_weight,
+        )
+        loss = partial(
+            generator_loss,
+            alpha=self.alpha,
+            pi_emb=self.pi_emb,
+            distance=get_image_distance(self.distance),
+            adversary_weight=self.adversary_weight,
+        )
+        self.history_ = self._train(network, loss, parts, batches, watched, monitor="loss")
+        if self.train_embedder:
+            self.embedder_ = StoredNetwork(embedder)
 
     def _warn_of_failures(self, images):
         diagnosis = self._diagnose(images[:: max(1, len(images) // _N_DIAGNOSED)][:_N_DIAGNOSED])

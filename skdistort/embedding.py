@@ -3,7 +3,6 @@
 from functools import partial
 from numbers import Integral, Real
 
-import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -295,19 +294,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         return 1.0 - equal_error_rate(*pair_scores(self.transform(X), column_or_1d(y)))[0]
 
     def _labelled_batches(self, images, labels, rows, rng, redraw):
-        classes, inverse = np.unique(labels[rows], return_inverse=True)
-        if len(classes) < 2 or np.bincount(inverse).max() < 2:
-            raise ValueError(
-                f"y has {len(classes)} class(es) among the {len(rows)} samples of a split; the "
-                "triplet loss needs at least two classes and one of them with two samples."
-            )
         return _batches.IndexedBatches(
-            partial(
-                _batches.draw_balanced,
-                labels=inverse,
-                batch_size=self.batch_size,
-                samples_per_class=self.samples_per_class,
-            ),
+            _batches.balanced_draw(labels[rows], self.batch_size, self.samples_per_class),
             lambda batch: (images[rows[batch]], labels[rows[batch]]),
             rng,
             redraw,

@@ -4,64 +4,33 @@ What becomes of an image is in :mod:`skdistort._template_images`, the file in
 :mod:`skdistort._template_database`, the comparison in :mod:`skdistort._template_gallery`.
 """
 
+import secrets
 from numbers import Integral
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted
 
 from . import _template_images
+from ._template_cache import BLOCK, GalleryCache
 from ._template_database import TemplateDatabase
-from ._template_gallery import Gallery
+from ._template_gallery import Identification, Verification
 from ._template_images import StorageErrorRates, storage_error_rates
 from ._thresholds import check_strategy, choose_threshold
 from .distortion import DistortionGenerator
+from .keys import check_keys, key_check, rotate_embeddings
 from .metrics import pair_scores
 
 __all__ = ["StorageErrorRates", "TemplateStore", "storage_error_rates"]
-
-# Templates embedded at a time when they are read.
-_BLOCK = 4096
-
-
-class Verification(NamedTuple):
-    """What the comparison of probes with claimed ids gives.
-
-    Attributes
-    ----------
-    scores : ndarray of shape (n_probes,), float64
-        Negative squared distances of embeddings, at most 0, higher for more alike.
-    accepted : ndarray of shape (n_probes,), bool
-        Whether the score reaches the threshold.
-    """
-
-    scores: np.ndarray
-    accepted: np.ndarray
-
-
-class Identification(NamedTuple):
-    """What the search for probes among all ids gives.
-
-    Attributes
-    ----------
-    ids : ndarray of shape (n_probes, k), object
-        Ids as str, the best first.
-    scores : ndarray of shape (n_probes, k), float64
-        Negative squared distances of embeddings, falling in each row.
-    """
-
-    ids: np.ndarray
-    scores: np.ndarray
 
 
 class TemplateStore:
     """Enrolled templates on disk: distorted images only, verified and identified by embedding.
 
     Of every enrolled image the file keeps the distorted one G(X), 8 bits a value, and no pixel
-    of the image itself and no embedding. Probes come undistorted; a probe scores the negative
-    squared Euclidean distance of F(probe) and F(template), at most 0. Embeddings of templates
-    are computed when first asked for and held in memory only.
+    of the image itself and no embedding. Probes come undistorted and score the negative squared
+    distance of their embedding, as ``embed_probe`` gives it, and that of the template, at most 0.
+    Embeddings of templates are computed when first asked for and held in memory only.
 
     Parameters
     ----------
@@ -90,10 +59,14 @@ class TemplateStore:
     every method sees what was committed before it was called. A store belongs to the thread that
     opened it; open another one in every thread and after a fork.
 
-    The distortion has no key. A stored template shown as a probe passes, for F(G(X)) is near
-    F(X): whoever reads the file can be anyone in it. Guard it as such; revoking an id takes its
-    templates away, but not from who has copied them, and enrolling the same image again gives
-    the same template.
+    Without a key a stored template shown as a probe passes, for F(G(X)) is near F(X): whoever
+    reads the file can be anyone in it. Revoking an id takes its templates away, but not from who
+    has copied them, and enrolling the same image again gives the same template.
+
+    With a key, a template is no use as a probe, and `rotate` makes a copied one useless. Keys are
+    given with each call, or stand in the generator's `key`; the file holds none, only a salted
+    hash of each by which `rotate` tells its templates. A key that can be guessed can be tried
+    against it. Scores under a wrong key are those of strangers.
 
     What `revoke` erases is the file and its log. A file system or a drive may keep what was
     there before, as do copies of the file, and the text of a revoked id may outlast it in unused
@@ -127,8 +100,8 @@ class TemplateStore:
             )
         check_is_fitted(generator)
         self.generator = generator
-        self._forget()
         self._database = TemplateDatabase(path)
+        self._cache = GalleryCache(generator, self._database)
         fingerprint = _template_images.generator_fingerprint(generator)
         try:
             owner = self._database.put_first("generator", fingerprint)
@@ -141,7 +114,7 @@ class TemplateStore:
             self._database.close()
             raise
 
-    def enrol(self, ids, X):
+    def enrol(self, ids, X, keys=None):
         """Distort images and keep the templates, all or none.
 
         Parameters
@@ -151,21 +124,23 @@ class TemplateStore:
             then gets further templates, equal ones included.
         X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Undistorted images, in the units of the generator's ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            One key for all images or one for each; None takes the generator's `key`.
 
         Raises
         ------
         TypeError
-            If an id is not a str.
+            If an id is not a str, or a key neither an int nor bytes.
         ValueError
-            If there is not one id for each image, or the images are not the generator's.
+            If there is not one id and one key for each image, or the images or the keys are none
+            that the generator takes.
         """
         ids = _check_ids(ids, X)
-        templates = _template_images.make_templates(self.generator, X)
-        self._database.add(
-            (subject, image.tobytes()) for subject, image in zip(ids, templates, strict=True)
-        )
+        templates = _template_images.make_templates(self.generator, X, keys)
+        images = (image.tobytes() for image in templates)
+        self._database.add(zip(ids, images, self._key_checks(keys, len(ids)), strict=True))
 
-    def verify(self, ids, X):
+    def verify(self, ids, X, keys=None):
         """Compare probes with the templates of the ids that they claim, and decide.
 
         Parameters
@@ -174,6 +149,8 @@ class TemplateStore:
             The claimed id of each probe.
         X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Undistorted probes, in the units of the generator's ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            The keys that the probes claim.
 
         Returns
         -------
@@ -187,9 +164,9 @@ class TemplateStore:
         sklearn.exceptions.NotFittedError
             If there is no threshold yet.
         TypeError
-            If an id is not a str.
+            If an id is not a str, or a key neither an int nor bytes.
         ValueError
-            If ids and probes differ in number, or `X` are not the generator's images.
+            If ids, keys and probes differ in number, or `X` are not the generator's images.
         """
         ids = _check_ids(ids, X)
         threshold = self.threshold
@@ -197,11 +174,11 @@ class TemplateStore:
             raise NotFittedError(
                 "The template store has no threshold yet: call calibrate_threshold first."
             )
-        probes = self.generator.embed(X)
-        scores = self._refreshed().scores(ids, probes)
+        probes = self.generator.embed_probe(X, keys)
+        scores = self._cache.refreshed().scores(ids, probes)
         return Verification(scores, scores >= threshold)
 
-    def identify(self, X, k=1):
+    def identify(self, X, k=1, *, keys=None):
         """Search for probes among all enrolled ids.
 
         Parameters
@@ -210,6 +187,8 @@ class TemplateStore:
             Undistorted probes, in the units of the generator's ``fit``.
         k : int, default=1
             How many ids to name; all of them where there are fewer.
+        keys : int, bytes or sequence of these, default=None
+            As in `enrol`.
 
         Returns
         -------
@@ -224,8 +203,8 @@ class TemplateStore:
         """
         if not isinstance(k, Integral) or k < 1:
             raise ValueError(f"k must be a positive integer, got {k!r}.")
-        probes = self.generator.embed(X)
-        gallery = self._refreshed()
+        probes = self.generator.embed_probe(X, keys)
+        gallery = self._cache.refreshed()
         if not gallery.names:
             raise ValueError("No id is enrolled, so that none can be found.")
         found, scores = gallery.search(probes, min(k, len(gallery.names)))
@@ -257,7 +236,60 @@ class TemplateStore:
         if self._database.remove(id) == 0:
             raise KeyError(f"{id!r} is not enrolled.")
 
-    def calibrate_threshold(self, X, y, *, strategy="eer", target_fmr=0.01):
+    def rotate(self, id, new_key, *, key=None):
+        """Replace templates by some under a new key, without the images; erase the old bytes.
+
+        Every few thousand templates are one transaction: if interrupted, call it again. A new
+        template is made from the embedding of the old one, so that errors add up over rotations.
+
+        Parameters
+        ----------
+        id : str or None
+            Whose templates; None for those of all ids.
+        new_key : int or bytes
+            The key of the new templates. The generator's `key` stays what it is.
+        key : int, bytes or None, default=None
+            The key that they are under; others stay. None takes the generator's `key`.
+
+        Returns
+        -------
+        int
+            How many templates were replaced.
+
+        Raises
+        ------
+        KeyError
+            If `id` has no template under `key`.
+        TypeError
+            If `id` is neither a str nor None, or a key neither an int nor bytes.
+        ValueError
+            If the generator has no key, or both keys are the same.
+        TimeoutError
+            As for `revoke`.
+
+        """
+        if id is not None and not isinstance(id, str):
+            raise TypeError(f"id must be a str or None, got {id!r} of type {type(id).__name__}.")
+        if not self.generator.keyed_:
+            raise ValueError("Only templates under a key can be rotated; the generator has none.")
+        key = self.generator.key if key is None else key
+        (old_check,), (new_check,) = self._key_checks(key, 1), self._key_checks(new_key, 1)
+        if old_check == new_check:
+            raise ValueError("new_key is the key that the templates are under.")
+        n_replaced = 0
+        # What others enrol under the old key meanwhile has higher numbers and comes in its turn.
+        while rows := self._database.read_after(0, BLOCK, subject=id, key_check=old_check):
+            numbers, _, images = zip(*rows, strict=True)
+            templates = self._cache.decoded(images)
+            templates = _template_images.reissue_templates(self.generator, templates, key, new_key)
+            images = [image.tobytes() for image in templates]
+            self._database.replace(dict(zip(numbers, images, strict=True)), new_check)
+            n_replaced += len(rows)
+        if id is not None and not n_replaced:
+            raise KeyError(f"{id!r} has no template under this key.")
+        return n_replaced
+
+    def calibrate_threshold(self, X, y, *, keys=None, strategy="eer", target_fmr=0.01):
         """Choose where to decide, from labelled images, and keep it in the file.
 
         Every image is a probe, and a template through the rounding of the store; a probe is not
@@ -271,6 +303,8 @@ class TemplateStore:
             with ``n_samples ** 2``.
         y : array-like of shape (n_samples,)
             Their identities.
+        keys : int, bytes or sequence of these, default=None
+            As in `enrol`. Impostors are compared as if they had the key of the template.
         strategy : {"eer", "fmr"}, default="eer"
             The threshold of the equal error rate, or the most lenient score with a false match
             rate of at most `target_fmr`.
@@ -291,8 +325,12 @@ class TemplateStore:
         check_strategy(strategy, target_fmr)
         check_consistent_length(X, y)
         probes = self.generator.embed(X)
-        templates = _template_images.make_templates(self.generator, X)
+        templates = _template_images.make_templates(self.generator, X, keys)
         enrolled = _template_images.embed_templates(self.generator, templates)
+        if self.generator.keyed_:
+            # As far from plain probes as the templates are from probes under their keys.
+            keys = self.generator.key if keys is None else keys
+            enrolled = rotate_embeddings(enrolled, keys, inverse=True)
         pairs = pair_scores(probes, y, enrolled, y, exclude_same_index=True)
         threshold = choose_threshold(*pairs, strategy, target_fmr)
         # The shortest text that reads back as the same number.
@@ -329,7 +367,7 @@ class TemplateStore:
     def close(self):
         """Close the file and forget the embeddings. A closed store refuses all else."""
         self._database.close()
-        self._forget()
+        self._cache.forget()
 
     def __enter__(self):
         return self
@@ -337,45 +375,13 @@ class TemplateStore:
     def __exit__(self, *_):
         self.close()
 
-    def _forget(self):
-        self._numbers, self._subjects = np.empty(0, dtype=np.int64), []
-        self._gallery = self._version = None
-
-    def _refreshed(self):
-        """Get the gallery of what is in the file now, reading and embedding only what is new."""
-        # Read before the templates are: what comes between is looked at again next time.
-        version = self._database.version()
-        if version != self._version:
-            self._read_changes()
-            self._version = version
-        return self._gallery
-
-    def _read_changes(self):
-        numbers, subjects, embeddings = [self._numbers], list(self._subjects), []
-        last = 0
-        if subjects:
-            last = int(self._numbers[-1])
-            embeddings.append(self._gallery.embeddings)
-        while rows := self._database.read_after(last, _BLOCK):
-            new_numbers, new_subjects, images = zip(*rows, strict=True)
-            numbers.append(np.array(new_numbers))
-            subjects.extend(new_subjects)
-            try:
-                templates = _template_images.read_templates(self.generator, images)
-            except ValueError as error:
-                raise self._database.damaged(str(error)) from error
-            embeddings.append(_template_images.embed_templates(self.generator, templates))
-            last = new_numbers[-1]
-        there = np.array(self._database.numbers(), dtype=np.int64)
-        numbers = np.concatenate(numbers)
-        # Higher ones were committed a moment ago, after this call began.
-        if not np.isin(there[there <= last], numbers).all():
-            raise self._database.damaged("its index names templates that cannot be read")
-        kept = np.flatnonzero(np.isin(numbers, there))
-        self._numbers = numbers[kept]
-        self._subjects = [subjects[i] for i in kept]
-        everything = np.concatenate(embeddings) if embeddings else np.empty((0, 0), np.float32)
-        self._gallery = Gallery(self._subjects, everything[kept])
+    def _key_checks(self, keys, n):
+        """Make what the file keeps of n keys; empty for a generator without."""
+        if not self.generator.keyed_:
+            return [b""] * n
+        keys = self.generator.key if keys is None else keys
+        salt = bytes.fromhex(self._database.put_first("salt", secrets.token_hex(16)))
+        return [key_check(key, salt) for key in check_keys(keys, n)]
 
 
 def _check_ids(ids, X):

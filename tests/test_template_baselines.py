@@ -27,6 +27,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
+from skdistort.keys import keyed_normals, keyed_orthonormal
 from skdistort.metrics import unlinkability
 from skdistort.template_baselines import (
     BioHashing,
@@ -41,7 +42,6 @@ from skdistort.template_baselines import (
     mlp_hash,
 )
 from skdistort.template_baselines._images import blur, pixelate
-from skdistort.template_baselines._keys import keyed_normals, keyed_orthonormal
 
 properties = settings(deadline=None, max_examples=40)
 keys = st.one_of(st.integers(0, 2**70), st.binary(max_size=12))

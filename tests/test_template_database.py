@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from skdistort import _template_database
+from skdistort import _durable_file
 from skdistort._template_database import TemplateDatabase
 
 
@@ -106,7 +106,7 @@ def test_revocation_while_another_reads_says_that_bytes_remain(path, database, m
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM templates").fetchall()
-    monkeypatch.setattr(_template_database, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(_durable_file, "TIMEOUT", 0.05)
     impatient = TemplateDatabase(path)
     with pytest.raises(TimeoutError, match="'a' are revoked, but their bytes stay"):
         impatient.remove("a")
@@ -236,8 +236,8 @@ def test_refuses_files_of_other_kinds_and_leaves_them(path):
 
 
 def test_refuses_another_version(path, database):
-    database._open.execute("PRAGMA user_version = 2")
-    with pytest.raises(ValueError, match="of version 2; this is 1"):
+    database._open.execute("PRAGMA user_version = 3")
+    with pytest.raises(ValueError, match="of version 3; this is 2"):
         TemplateDatabase(path)
 
 

@@ -191,7 +191,7 @@ def test_refresh_embeds_only_what_is_new(store, monkeypatch):
 def test_reads_templates_in_blocks(generator, store, path, monkeypatch):
     store.enrol(names(9), X_held[:9])
     expected = store.identify(PROBES, 9)
-    monkeypatch.setattr("skdistort.templates._BLOCK", 4)
+    monkeypatch.setattr("skdistort._template_cache.BLOCK", 4)
     with TemplateStore(generator, path) as other:
         found = other.identify(PROBES, 9)
     np.testing.assert_array_equal(found.ids, expected.ids)

@@ -2,7 +2,7 @@
 
 What lives here are the transformers, of one key each, and the formulas. The functions that take a
 key a call are in :mod:`skdistort.template_baselines._functions`; how keys become random matrices
-is in :mod:`skdistort.template_baselines._keys`.
+is in :mod:`skdistort.keys`.
 """
 
 from numbers import Integral
@@ -17,7 +17,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._keys import keyed_normals, keyed_orthonormal
+from ..keys import keyed_normals, keyed_orthonormal
 
 # Values of one block of projections: 32 MB in float64.
 _BLOCK = 2**22

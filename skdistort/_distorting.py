@@ -1,0 +1,213 @@
+"""What a fitted generator does with images: distort, embed, compare, score and diagnose.
+
+How one is trained does not live here: see :mod:`skdistort.distortion`.
+"""
+
+import numpy as np
+
+from ._diagnosis import DistortionComparison, diagnose_distortion
+from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
+from .keys import check_keys, rotate_embeddings
+from .scoring import distortion_score
+
+
+class DistortingMixin:
+    """The methods of a generator with ``network_``, ``embedder_``, ``keyed_`` and ``pixel_range_``.
+
+    Goes before :class:`skdistort.base.KerasTransformer`, whose validation it uses.
+    """
+
+    def transform(self, X, keys=None):
+        """Distort images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images, in the units of ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            For a keyed generator, one key for all images or one for each; None takes the
+            parameter `key`.
+
+        Returns
+        -------
+        ndarray of the shape of X, dtype float32
+            Distorted images G(X), within `pixel_range_`.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape than in ``fit``, or leave an explicit `pixel_range`;
+            if there are keys and the generator was fitted without, or none and it needs them, or
+            there is not one for each image.
+        TypeError
+            If a key is neither an int nor bytes.
+        """
+        images, layout = self._check_images(X)
+        distorted = from_unit_range(self._distort(images, keys), self.pixel_range_)
+        return restore_layout(distorted.reshape(len(distorted), -1), layout)
+
+    def embed(self, X):
+        """Embed images, plain or distorted, by the embedder F. No key takes part.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images, in the units of ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            Embeddings F(X).
+        """
+        return self._embed(self._check_images(X)[0])
+
+    def embed_probe(self, X, keys=None):
+        """Embed undistorted images as what templates are compared with.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images, in the units of ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            As for ``transform``: the keys of the templates that the probes claim to match.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            R_key F(X), near F(G(X)) under the same key; F(X) if the generator has no key.
+        """
+        return self._under_keys(self._embed(self._check_images(X)[0]), keys)
+
+    def compare(self, X):
+        """Distort images and put all that measures look at side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images, in the units of ``fit``.
+
+        Returns
+        -------
+        DistortionComparison
+            Images and templates with pixels in ``[0, 1]``, and the embeddings of both, those of
+            the images as ``embed_probe`` gives them.
+        """
+        images, _ = self._check_images(X)
+        embeddings = self._under_keys(self._embed(images), None)
+        templates = self._generate(images, embeddings)
+        in_units = from_unit_range(templates, self.pixel_range_)
+        return DistortionComparison(
+            self._unit_images(images), templates, embeddings, self._embed(in_units)
+        )
+
+    def score(self, X, y=None):
+        """Score by what the templates keep and what they hide, whatever the loss's weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images.
+        y : array-like of shape (n_samples,), default=None
+            Classes. Without them an image is matched to its own template and to the others'.
+
+        Returns
+        -------
+        float
+            Harmonic mean, in ``[0, 1]``, of identifiability (1 - 2 EER of plain probes against
+            distorted templates) and dissimilarity (1 - mean absolute Pearson correlation of
+            images and templates), the scorers of :mod:`skdistort.scoring`.
+        """
+        return distortion_score(self, X, y)
+
+    def diagnose(self, X):
+        """Look for the failures of paper A's Table 5 in the templates of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images.
+
+        Returns
+        -------
+        DistortionDiagnosis
+            What was measured, and ``failures``, those that hold.
+        """
+        return self._diagnose(self._check_images(X)[0])
+
+    def reissue(self, templates, old_keys, new_keys):
+        """Make templates under new keys from templates, without the images.
+
+        Parameters
+        ----------
+        templates : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            What ``transform`` gave under `old_keys`.
+        old_keys, new_keys : int, bytes or sequence of these
+            One key for all templates or one for each.
+
+        Returns
+        -------
+        ndarray of the shape of `templates`, dtype float32
+            Near to what ``transform`` would give under `new_keys`; the error of F(G(X)) adds up
+            from one reissue to the next.
+
+        Raises
+        ------
+        ValueError
+            If the generator was fitted without a key, or as in ``transform``.
+        TypeError
+            If a key is neither an int nor bytes.
+        """
+        images, layout = self._check_images(templates)
+        for keys in (old_keys, new_keys):
+            self._check_keyed(check_keys(keys, len(images)))
+        embeddings = rotate_embeddings(self._embed(images), old_keys, inverse=True)
+        distorted = self._generate(images, rotate_embeddings(embeddings, new_keys))
+        distorted = from_unit_range(distorted, self.pixel_range_)
+        return restore_layout(distorted.reshape(len(distorted), -1), layout)
+
+    def _validate_images(self, X, *, reset):
+        images, layout = super()._validate_images(X, reset=reset)
+        if not isinstance(self.pixel_range, str):
+            low, high = np.float32(check_pixel_range(self.pixel_range))
+            if images.min() < low or images.max() > high:
+                raise ValueError(
+                    f"X has pixels from {images.min():g} to {images.max():g}, outside "
+                    f"pixel_range=({low:g}, {high:g})."
+                )
+        return images, layout
+
+    def _embed(self, images):
+        return self.embedder_.predict(images, self.batch_size)
+
+    def _check_keyed(self, keys):
+        """Take the parameter `key` where no keys are given; None for a generator without."""
+        keys = self.key if keys is None else keys
+        if keys is None and self.keyed_:
+            raise ValueError("The generator was fitted with a key: set its key, or give keys.")
+        if keys is not None and not self.keyed_:
+            raise ValueError("The generator was fitted without a key and takes none.")
+        return keys
+
+    def _under_keys(self, embeddings, keys):
+        keys = self._check_keyed(keys)
+        return embeddings if keys is None else rotate_embeddings(embeddings, keys)
+
+    def _unit_images(self, images):
+        # An image may be brighter than any that the range was learned from; measures take [0, 1].
+        return np.clip(to_unit_range(images, self.pixel_range_), 0.0, 1.0)
+
+    def _distort(self, images, keys=None):
+        """Distort valid images; pixels of the result are in ``[0, 1]``."""
+        if self.architecture == "unet":
+            self._check_keyed(keys)
+            return self._generate(images, None)
+        return self._generate(images, self._under_keys(self._embed(images), keys))
+
+    def _generate(self, images, embeddings):
+        """Apply G to what it sees: valid images, or their embeddings."""
+        unet = self.architecture == "unet"
+        seen = to_unit_range(images, self.pixel_range_) if unet else embeddings
+        return self.network_.predict(seen, self.batch_size)
+
+    def _diagnose(self, images):
+        return diagnose_distortion(self._unit_images(images), self._distort(images))

@@ -1,0 +1,272 @@
+"""Keys, and the random matrices that they determine: the same on every platform and for ever.
+
+What lives here turns keys into numbers and rotates embeddings by them. What is protected so does
+not: see :class:`skdistort.DistortionGenerator` and :mod:`skdistort.template_baselines`.
+"""
+
+import hashlib
+from numbers import Integral
+
+import numpy as np
+from scipy.special import ndtri
+
+
+def check_keys(keys, n_samples):
+    """Bring keys to a list, one for each sample.
+
+    Parameters
+    ----------
+    keys : int, bytes or sequence of these
+        One key for all samples, or one for each. An int is at least 0.
+    n_samples : int
+        How many samples there are.
+
+    Returns
+    -------
+    list of int or bytes
+        A key for each sample.
+
+    Raises
+    ------
+    TypeError
+        If a key is neither an int nor bytes.
+    ValueError
+        If a key is a negative int, or there is not one for each sample.
+
+    Examples
+    --------
+    >>> from skdistort.keys import check_keys
+    >>> check_keys(b"secret", 2)
+    [b'secret', b'secret']
+    """
+    if isinstance(keys, (Integral, bytes)):
+        keys = [keys] * n_samples
+    elif isinstance(keys, str) or not hasattr(keys, "__len__"):
+        # Names the types that a key may have.
+        _encoded_key(keys)
+    if len(keys) != n_samples:
+        raise ValueError(f"keys has {len(keys)} keys for {n_samples} samples.")
+    for key in keys:
+        _encoded_key(key)
+    return list(keys)
+
+
+def key_rotation(key, n_components):
+    """Draw the orthogonal map R_key of embeddings that a key determines.
+
+    Over all keys the maps are uniformly distributed (Haar), so that without the key R_key F(X)
+    may be any vector of the length of F(X), one as likely as another.
+
+    Parameters
+    ----------
+    key : int or bytes
+        The key. An int is at least 0.
+    n_components : int
+        Length of an embedding.
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_components), float64
+        R_key, orthogonal.
+
+    Raises
+    ------
+    TypeError
+        If `key` is neither an int nor bytes.
+    ValueError
+        If `key` is a negative int.
+
+    Examples
+    --------
+    >>> from skdistort.keys import key_rotation
+    >>> R = key_rotation(b"secret", 2)
+    >>> (R @ R.T).round(6) + 0.0
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    return keyed_orthonormal(key, "rotation of embeddings", n_components, n_components)
+
+
+def rotate_embeddings(embeddings, keys, *, inverse=False):
+    """Apply to each embedding the orthogonal map of its key.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_samples, n_components)
+        Embeddings.
+    keys : int, bytes or sequence of these
+        One key for all, or one for each.
+    inverse : bool, default=False
+        Whether to undo the map instead.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_components), float32
+        R_key z for each embedding z, or its inverse.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`check_keys`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort.keys import rotate_embeddings
+    >>> Z = np.eye(3)[:2]
+    >>> rotated = rotate_embeddings(Z, [7, b"secret"])
+    >>> np.allclose(rotate_embeddings(rotated, [7, b"secret"], inverse=True), Z, atol=1e-6)
+    True
+    """
+    keys = check_keys(keys, len(embeddings))
+    rows = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    rotated = np.empty(embeddings.shape, dtype=np.float32)
+    for key, of_key in rows.items():
+        R = key_rotation(key, embeddings.shape[1])
+        rotated[of_key] = embeddings[of_key] @ (R if inverse else R.T)
+    return rotated
+
+
+def key_check(key, salt):
+    """Make bytes by which a key can be told from another one, without keeping it.
+
+    Who has them can try keys that are easily guessed.
+
+    Parameters
+    ----------
+    key : int or bytes
+        The key. An int is at least 0.
+    salt : bytes
+        Random bytes, so that the same key gives other bytes elsewhere.
+
+    Returns
+    -------
+    bytes
+        16 bytes.
+
+    Raises
+    ------
+    TypeError
+        If `key` is neither an int nor bytes.
+    ValueError
+        If `key` is a negative int.
+
+    Examples
+    --------
+    >>> from skdistort.keys import key_check
+    >>> key_check(b"secret", b"salt") == key_check(b"other", b"salt")
+    False
+    """
+    parts = _encoded(b"key check") + _encoded(salt) + _encoded_key(key)
+    return hashlib.shake_256(parts).digest(16)
+
+
+def keyed_normals(key, purpose, shape):
+    """Draw standard normal numbers that a key determines.
+
+    SHAKE-256 stretches the key, so that no other key and no other purpose gives numbers that are
+    known to be related, and no release of numpy changes them.
+
+    Parameters
+    ----------
+    key : int or bytes
+        The key. An int is at least 0.
+    purpose : str
+        What the numbers are for: other numbers for each.
+    shape : tuple of int
+        How many numbers.
+
+    Returns
+    -------
+    ndarray of the given shape, float64
+        Independent standard normal numbers of 32 random bits each, in [-6.4, 6.4].
+
+    Raises
+    ------
+    TypeError
+        If `key` is neither an int nor bytes.
+    ValueError
+        If `key` is a negative int.
+
+    References
+    ----------
+    NIST FIPS 202, "SHA-3 standard: permutation-based hash and extendable-output functions"
+    (2015).
+
+    Examples
+    --------
+    >>> from skdistort.keys import keyed_normals
+    >>> keyed_normals(7, "example", (3,)).round(2)
+    array([-0.25,  0.3 , -1.37])
+    """
+    size = int(np.prod(shape))
+    stream = hashlib.shake_256(_encoded(purpose.encode()) + _encoded_key(key)).digest(4 * size)
+    # Halfway between the steps of 32 bits, because the quantiles of 0 and 1 are infinite.
+    uniform = (np.frombuffer(stream, dtype="<u4") + 0.5) / 2**32
+    return ndtri(uniform).reshape(shape)
+
+
+def keyed_orthonormal(key, purpose, n_rows, n_columns):
+    """Draw a matrix with orthonormal columns, or rows where those are fewer, from a key.
+
+    The Gram-Schmidt process is applied to normal numbers, which draws from the uniform
+    distribution over all such matrices.
+
+    Parameters
+    ----------
+    key : int or bytes
+        As for :func:`keyed_normals`.
+    purpose : str
+        As for :func:`keyed_normals`.
+    n_rows, n_columns : int
+        Size of the matrix.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns), float64
+        The matrix.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`keyed_normals`.
+
+    References
+    ----------
+    Mezzadri, "How to generate random matrices from the classical compact groups", Notices of the
+    AMS 54 (2007).
+
+    Examples
+    --------
+    >>> from skdistort.keys import keyed_orthonormal
+    >>> Q = keyed_orthonormal(7, "example", 3, 2)
+    >>> (Q.T @ Q).round(6) + 0.0
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    normals = keyed_normals(key, purpose, (max(n_rows, n_columns), min(n_rows, n_columns)))
+    Q, R = np.linalg.qr(normals)
+    # LAPACK leaves the signs open; those of Gram-Schmidt make the diagonal of R positive.
+    Q *= np.where(np.diagonal(R) < 0, -1.0, 1.0)
+    return Q if n_rows >= n_columns else Q.T
+
+
+def _encoded_key(key):
+    """Bytes that no other key has, be it int or bytes."""
+    if isinstance(key, bytes):
+        return b"b" + _encoded(key)
+    if not isinstance(key, Integral):
+        raise TypeError(
+            f"key must be an int or bytes, got {type(key).__name__}; encode a str to bytes."
+        )
+    if key < 0:
+        raise ValueError(f"key must be at least 0, got {key!r}.")
+    key = int(key)
+    return b"i" + _encoded(key.to_bytes((key.bit_length() + 7) // 8, "little"))
+
+
+def _encoded(part):
+    """Bytes with their length in front, so that where one part ends cannot be mistaken."""
+    return len(part).to_bytes(8, "little") + part

@@ -11,6 +11,7 @@ image. Its parts, and the resistance to a fast linear inversion, are scorers of 
 # A pipeline of a scaler and a generator
 # --------------------------------------
 # The embedder is given unfitted, so that every candidate trains its own and no test image leaks.
+import matplotlib.pyplot as plt
 from sklearn.model_selection import GridSearchCV, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
@@ -61,6 +62,21 @@ for i, params in enumerate(search.cv_results_["params"]):
     print(margins + "  ".join(f"{m:{len(n)}.3f}" for m, n in zip(means, columns, strict=True)))
 
 # %%
+# The same as a picture
+# ---------------------
+# Candidates towards the upper right keep identity and hide the image; the score prefers balance.
+figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
+figure.suptitle("Candidates of the search: what they keep and what they hide")
+results = search.cv_results_
+kept, hidden = (results[f"mean_test_{name}"] for name in ("identifiability", "dissimilarity"))
+points = ax.scatter(hidden, kept, c=results["mean_test_score"])
+for x, y, params in zip(hidden, kept, results["params"], strict=True):
+    ax.annotate("alpha {}, margin {}".format(*params.values()), (x, y), fontsize="small")
+ax.margins(x=0.3)
+ax.set(xlabel="dissimilarity", ylabel="identifiability")
+figure.colorbar(points, label="score")
+
+# %%
 # The best one on images that no candidate saw
-# ---------------------------------------
+# --------------------------------------------
 print(f"{search.best_params_}: test score {search.score(X_test, y_test):.3f}")

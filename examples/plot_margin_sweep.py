@@ -32,6 +32,7 @@ for alpha in alphas:
 # The sweep, beside what trivial templates reach
 # ----------------------------------------------
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+figure.suptitle("What the margin alpha trades: identity, likeness and distance")
 left.plot(alphas, identifiability, "o-", label="identifiability, 1 - 2 EER")
 left.plot(alphas, dissimilarity, "s-", label="dissimilarity, 1 - |correlation|")
 left.set(xlabel="alpha", ylim=(0, 1))

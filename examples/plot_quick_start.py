@@ -10,11 +10,13 @@ against the distorted ones.
 # %%
 # Train on two thirds of scikit-learn's digits
 # --------------------------------------------
+import matplotlib.pyplot as plt
 from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
-from skdistort.metrics import det_points, distortion_report, pair_scores, verification_report
+from skdistort.displays import DetDisplay
+from skdistort.metrics import distortion_report, pair_scores, verification_report
 
 X_train, y_train, X_test, y_test = load_images("digits")
 embedder = TripletEmbedder(random_state=0).fit(X_train, y_train)
@@ -41,7 +43,14 @@ print(verification_report(comparisons))
 # %%
 # And the picture
 # ---------------
-from skdistort.plotting import plot_overview
-
-curves = {name: det_points(*scores)[:2] for name, scores in comparisons.items()}
-figure = plot_overview(X_test, templates, curves)
+# :func:`skdistort.plotting.plot_overview` draws it in one call, without pyplot.
+figure = plt.figure(figsize=(9, 3.6), layout="constrained")
+figure.suptitle("Digits above their templates, and DET curves of plain and distorted enrolment")
+pictures, curves = figure.subfigures(1, 2, width_ratios=(5, 4))
+for row, stack in zip(pictures.subplots(2, 8), (X_test, templates), strict=True):
+    for axis, image in zip(row, stack[:8], strict=True):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=16)
+        axis.set_axis_off()
+ax = curves.subplots()
+for name, scores in comparisons.items():
+    DetDisplay.from_predictions(*scores, name=name, ax=ax)

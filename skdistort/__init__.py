@@ -20,6 +20,7 @@ _LAZY = {
     "TripletEmbedder": "skdistort.embedding",
     "UniversalBackgroundModel": "skdistort.ivector",
     "metrics": "skdistort.metrics",
+    "protection_report": "skdistort.attacks",
 }
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "UniversalBackgroundModel",
     "__version__",
     "metrics",
+    "protection_report",
 ]
 
 

@@ -4,18 +4,17 @@ How one is trained does not live here: see :mod:`skdistort.distortion`.
 """
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 
 from ._diagnosis import DistortionComparison, diagnose_distortion
 from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
+from .base import KerasTransformer
 from .keys import check_keys, rotate_embeddings
 from .scoring import distortion_score
 
 
-class DistortingMixin:
-    """The methods of a generator with ``network_``, ``embedder_``, ``keyed_`` and ``pixel_range_``.
-
-    Goes before :class:`skdistort.base.KerasTransformer`, whose validation it uses.
-    """
+class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
+    """The methods of a generator whose ``fit`` sets `network_`, `embedder_` and `keyed_`."""
 
     def transform(self, X, keys=None):
         """Distort images.

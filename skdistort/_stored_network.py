@@ -4,13 +4,18 @@ This is what a fitted estimator keeps instead of a Keras model, so that it pickl
 carries no optimiser, graph or device.
 """
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 
 from ._backend import keras
+from ._compiled import ModelPool, architecture
 
 # Rows are predicted in multiples of this: kernels treat rows left over from their vector width
 # differently, which would make a result depend, in its last bit, on a sample's neighbours.
 _ROW_MULTIPLE = 32
+_PREDICTORS = ModelPool(8)
 
 
 class StoredNetwork:
@@ -29,10 +34,12 @@ class StoredNetwork:
         Its weights, in the order of ``model.get_weights()``.
     """
 
+    # What is made when it is first asked for, and left out of pickles.
+    _model = _architecture = None
+
     def __init__(self, model):
-        self.config = model.to_json()
+        self.config = without_compilation(model.to_json())
         self.weights = model.get_weights()
-        self._model = None
 
     @property
     def model(self):
@@ -44,12 +51,8 @@ class StoredNetwork:
             The network, uncompiled.
         """
         if self._model is None:
-            model = self.rebuild()
-            model.trainable = False
-            # The property, unlike compile(), would take "auto" for True.
-            if jit_mode() is False:
-                model.jit_compile = False
-            self._model = model
+            self._model = self.rebuild()
+            self._model.trainable = False
         return self._model
 
     def rebuild(self):
@@ -82,10 +85,52 @@ class StoredNetwork:
         padding = np.zeros((-len(X) % _ROW_MULTIPLE, *X.shape[1:]), dtype=X.dtype)
         padded = np.concatenate([X, padding]) if len(padding) else X
         batch_size += -batch_size % _ROW_MULTIPLE
-        return self.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+        with _PREDICTORS.borrow(self._pool_key(), self._build_predictor) as predictor:
+            if predictor.weights is not self.weights:
+                predictor.model.set_weights(self.weights)
+                predictor.weights = self.weights
+            return predictor.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+
+    def _pool_key(self):
+        if self._architecture is None:
+            self._architecture = architecture(self.config)
+        return self._architecture
+
+    def _build_predictor(self):
+        model = self.rebuild()
+        model.trainable = False
+        # The property, unlike compile(), would take "auto" for True.
+        if jit_mode() is False:
+            model.jit_compile = False
+        return SimpleNamespace(model=model, weights=self.weights)
 
     def __getstate__(self):
-        return {**self.__dict__, "_model": None}
+        return {"config": self.config, "weights": self.weights}
+
+
+def without_compilation(config):
+    """Leave out with which optimiser and loss a model was compiled, which may be functions.
+
+    Parameters
+    ----------
+    config : str
+        Keras's JSON.
+
+    Returns
+    -------
+    str
+        The same text where no model in it was compiled.
+    """
+    found = False
+
+    def strip(node):
+        nonlocal found
+        if node.get("compile_config"):
+            node["compile_config"], found = {}, True
+        return node
+
+    description = json.loads(config, object_hook=strip)
+    return json.dumps(description) if found else config
 
 
 def jit_mode():

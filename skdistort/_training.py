@@ -1,9 +1,14 @@
 """The training loop that every estimator shares: one Keras model, one optimiser, one history."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from ._backend import keras
+from ._compiled import ModelPool
 from ._stored_network import jit_mode
+
+_TRAINERS = ModelPool(2)
 
 
 class TrainingModel(keras.Model):
@@ -14,24 +19,44 @@ class TrainingModel(keras.Model):
     network : keras.Model
         What is trained.
     loss : callable
-        ``loss(y, outputs) -> (loss, parts)``, parts a dict of scalar tensors.
+        ``loss(y, outputs, **settings) -> (loss, parts)``, parts a dict of scalar tensors.
     part_names : sequence of str
         The keys of parts.
+    setting_names : sequence of str
+        The numbers that the loss takes as well, such as margins. They are variables, so that
+        other values need no other compilation.
     """
 
-    def __init__(self, network, loss, part_names):
+    def __init__(self, network, loss, part_names, setting_names):
         super().__init__()
         self.network = network
         self._loss_and_parts = loss
+        self._settings = {
+            name: self.add_weight(shape=(), initializer="zeros", trainable=False, name=name)
+            for name in setting_names
+        }
         self._trackers = [keras.metrics.Mean(name=name) for name in part_names]
 
     def call(self, x, training=None):
         """Apply the network."""
         return self.network(x, training=training)
 
+    def restart(self, network, settings, constant_rate):
+        """Take over the weights of a network of the same architecture, and new settings."""
+        if network is not self.network:
+            self.network.set_weights(network.get_weights())
+        for name, value in settings.items():
+            self._settings[name].assign(value)
+        # Inside of what scales the loss in mixed precision, and finds the scale by itself.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for variable in optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        if constant_rate is not None:
+            self.optimizer.learning_rate = constant_rate
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Evaluate the loss and note its parts."""
-        loss, parts = self._loss_and_parts(y, y_pred)
+        loss, parts = self._loss_and_parts(y, y_pred, **self._settings)
         for tracker in self._trackers:
             tracker.update_state(parts[tracker.name])
         return loss
@@ -79,7 +104,9 @@ def train(
     part_names,
     batches,
     *,
-    validation=None,
+    validation,
+    settings,
+    signature,
     epochs,
     learning_rate,
     schedule,
@@ -99,7 +126,12 @@ def train(
     part_names : sequence of str
         See :class:`TrainingModel`.
     batches, validation : keras.utils.PyDataset
-        Batches to learn from, and to watch; None for no validation.
+        Batches to learn from, and to watch; None for none to watch.
+    settings : dict of str to float
+        Numbers that the loss takes as well.
+    signature : hashable or None
+        Equal for networks and losses that are alike but for weights and settings; the compiled
+        step of an earlier call is then used again. None for what is like nothing else.
     epochs : int
         Passes over the batches.
     learning_rate : float
@@ -125,10 +157,17 @@ def train(
     FloatingPointError
         If the loss became NaN or infinite.
     """
-    model = TrainingModel(network, loss, part_names)
-    if schedule == "cosine":
-        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), jit_compile=jit_mode())
+    learning_rate = float(learning_rate)
+    n_steps = epochs * len(batches) if schedule == "cosine" else None
+
+    def build():
+        model = TrainingModel(network, loss, part_names, settings)
+        rate = learning_rate
+        if schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(learning_rate, n_steps)
+        model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=jit_mode())
+        return model
+
     own_callbacks = [StopAtNonFiniteLoss()]
     if patience is not None:
         own_callbacks.append(
@@ -142,15 +181,23 @@ def train(
     if verbose == 1:
         own_callbacks.append(ProgressBar())
     callbacks = callbacks or []
+    if signature is None:
+        compiled = nullcontext(build())
+    else:
+        compiled = _TRAINERS.borrow((signature, learning_rate, n_steps), build)
     try:
-        history = model.fit(
-            batches,
-            validation_data=validation,
-            epochs=epochs,
-            callbacks=[*own_callbacks, *callbacks],
-            verbose=2 if verbose > 1 else 0,
-            shuffle=False,
-        ).history
+        with compiled as model:
+            model.restart(network, settings, learning_rate if n_steps is None else None)
+            history = model.fit(
+                batches,
+                validation_data=validation,
+                epochs=epochs,
+                callbacks=[*own_callbacks, *callbacks],
+                verbose=2 if verbose > 1 else 0,
+                shuffle=False,
+            ).history
+            if model.network is not network:
+                network.set_weights(model.network.get_weights())
     finally:
         # The callbacks are a parameter of the estimator, which must not come to hold a model.
         for callback in callbacks:

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 from ._backend import keras
 from ._images import infer_image_shape, split_layout, with_channels
 from ._training import train
+from .persistence import PersistenceMixin
 
 _POSITIVE_INT = Interval(Integral, 1, None, closed="left")
 
@@ -37,7 +38,7 @@ TRAINING_CONSTRAINTS = {
 }
 
 
-class KerasTransformer(TransformerMixin, BaseEstimator):
+class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
     """Base of the estimators that train one Keras network on images.
 
     Subclasses take the parameters named in ``TRAINING_CONSTRAINTS`` and set `network_`,
@@ -104,12 +105,16 @@ class KerasTransformer(TransformerMixin, BaseEstimator):
             )
         return training, validation
 
-    def _train(self, network, loss, part_names, batches, validation, monitor):
+    def _train(
+        self, network, loss, part_names, batches, validation, monitor, signature, **settings
+    ):
         return train(
             network,
             loss,
             part_names,
             batches,
+            settings=settings,
+            signature=signature,
             validation=validation,
             epochs=self.epochs,
             learning_rate=self.learning_rate,

@@ -16,6 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from . import _batches
 from ._backend import keras
+from ._compiled import architecture
 from ._pair_scoring import PairScoringMixin
 from ._siamese import score_by_cosine
 from ._stored_network import StoredNetwork
@@ -218,13 +219,13 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         seed = network_rng.randint(2**31 - 1)
         if self.loss == "am_softmax":
             network = keras.Sequential([encoder, CosineLogits(len(self.classes_), seed)])
-            loss = partial(am_softmax_loss, scale=self.scale, margin=self.margin)
+            loss, settings = am_softmax_loss, {"scale": self.scale, "margin": self.margin}
         else:
             # The layer before unit length is what a plain softmax classifies.
             codes = encoder.layers[-2].output
             initializer = keras.initializers.GlorotUniform(seed)
             logits = keras.layers.Dense(len(self.classes_), kernel_initializer=initializer)(codes)
-            network, loss = keras.Model(encoder.input, logits), cross_entropy
+            network, loss, settings = keras.Model(encoder.input, logits), cross_entropy, {}
         self.history_ = self._train(
             network,
             partial(_mean_loss, loss=loss),
@@ -232,6 +233,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             batches,
             watched,
             monitor="loss",
+            signature=(self.loss, len(self.classes_), architecture(encoder.to_json())),
+            **settings,
         )
         self.network_ = StoredNetwork(encoder)
         self._n_features_out = self.n_components
@@ -293,8 +296,8 @@ class CosineLogits(keras.layers.Layer):
         return keras.ops.matmul(x, keras.ops.normalize(self.centres, axis=0))
 
 
-def _mean_loss(labels, logits, loss):
+def _mean_loss(labels, logits, loss, **settings):
     labels = keras.ops.reshape(labels, (-1,))
     right = keras.ops.equal(keras.ops.cast(keras.ops.argmax(logits, axis=1), labels.dtype), labels)
-    values = loss(labels, logits)
+    values = loss(labels, logits, **settings)
     return keras.ops.mean(values), {"accuracy": keras.ops.mean(keras.ops.cast(right, values.dtype))}

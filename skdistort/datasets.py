@@ -1,4 +1,6 @@
-"""Real images for the command line and the examples, from what the dependencies embed or fetch."""
+"""Real images: from what the dependencies embed or fetch, and faces from local folders."""
+
+from __future__ import annotations
 
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -6,6 +8,11 @@ from zipfile import BadZipFile
 import numpy as np
 from sklearn.datasets import fetch_lfw_people, load_digits
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+from ._lfw import LfwPairs, read_lfw_pairs, read_photos
+from ._typing import Seed
+
+__all__ = ["ImageSplit", "LfwPairs", "load_images", "read_lfw_pairs", "read_photos"]
 
 
 class ImageSplit(NamedTuple):
@@ -25,7 +32,7 @@ class ImageSplit(NamedTuple):
     y_test: np.ndarray
 
 
-def load_images(name="digits", random_state=0):
+def load_images(name: str = "digits", random_state: Seed = 0) -> ImageSplit:
     """Load a set of images, split to train and test on.
 
     Parameters

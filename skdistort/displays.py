@@ -4,12 +4,22 @@ What lives here draws error rates. The rates come from :func:`skdistort.metrics.
 pictures of templates are in :mod:`skdistort.plotting`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from .metrics import det_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from typing_extensions import Self
 
 # Points of a curve that a figure can still show apart.
 _MAX_POINTS = 2000
@@ -20,8 +30,25 @@ _VIEW_END = ndtri(0.8)
 class _ErrorCurveDisplay:
     """What displays of the error rates at all thresholds share; see :class:`DetDisplay`."""
 
+    if TYPE_CHECKING:
+        line_: Any
+        _coordinates: Callable[..., tuple[Any, Any]]
+        _lay_out: Callable[[], None]
+
+        def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
+            self.fmr, self.fnmr, self.name = fmr, fnmr, name
+
     @classmethod
-    def from_predictions(cls, y_true, y_score, *, distances=False, name=None, ax=None, **kwargs):
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_score: ArrayLike,
+        *,
+        distances: bool = False,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Compute the curve of comparison scores, and draw it.
 
         Parameters
@@ -56,7 +83,7 @@ class _ErrorCurveDisplay:
         display = cls(fmr=np.append(fmr, 0.0), fnmr=np.append(fnmr, 1.0), name=name)
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curve.
 
         Parameters
@@ -133,7 +160,7 @@ class DetDisplay(_ErrorCurveDisplay):
     'FMR (%)'
     """
 
-    def __init__(self, *, fmr, fnmr, name=None):
+    def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
         self.fmr = fmr
         self.fnmr = fnmr
         self.name = name
@@ -193,7 +220,7 @@ class RocDisplay(_ErrorCurveDisplay):
     '1 - FNMR'
     """
 
-    def __init__(self, *, fmr, fnmr, name=None):
+    def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
         self.fmr = fmr
         self.fnmr = fnmr
         self.name = name
@@ -206,7 +233,7 @@ class RocDisplay(_ErrorCurveDisplay):
         self.ax_.set(xlabel="FMR", ylabel="1 - FNMR")
 
 
-def import_matplotlib(module):
+def import_matplotlib(module: str) -> ModuleType:
     """Import a module of matplotlib.
 
     Parameters

@@ -8,18 +8,22 @@ Paper A is Zakharov, Kuznetsov and Frontoni, "Unrecognizable Yet Identifiable: I
 with Preserved Embeddings". Where a square root is taken, its gradient at zero is zero.
 """
 
+from __future__ import annotations
+
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from ._backend import keras
+from ._typing import ImageDistance, Tensor
 
 ops = keras.ops
 
 _IMAGE_AXES = (1, 2, 3)
 
 
-def squared_euclidean(x, y):
+def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     """Squared Euclidean distance between embeddings, row by row.
 
     Parameters
@@ -45,7 +49,7 @@ def squared_euclidean(x, y):
     return ops.sum(ops.square(ops.subtract(x, y)), axis=-1)
 
 
-def pairwise_squared_euclidean(x):
+def pairwise_squared_euclidean(x: Tensor) -> Tensor:
     """Squared Euclidean distances between all rows of one batch of embeddings.
 
     Parameters
@@ -70,7 +74,7 @@ def pairwise_squared_euclidean(x):
     return ops.relu(squares[:, None] + squares[None, :] - 2.0 * gram)
 
 
-def l1_distance(x, y):
+def l1_distance(x: Tensor, y: Tensor) -> Tensor:
     """Hamming (L1) distance: the mean absolute difference of the pixels.
 
     Parameters
@@ -98,7 +102,9 @@ def l1_distance(x, y):
     return ops.mean(ops.abs(ops.subtract(x, y)), axis=_IMAGE_AXES)
 
 
-def l2_distance(x, y, normalize="paper"):
+def l2_distance(
+    x: Tensor, y: Tensor, normalize: Literal["paper", "rmse", "mse"] = "paper"
+) -> Tensor:
     """Euclidean (L2) distance between images.
 
     Parameters
@@ -143,7 +149,7 @@ def l2_distance(x, y, normalize="paper"):
     raise ValueError(f"normalize must be 'paper', 'rmse' or 'mse', got {normalize!r}.")
 
 
-def dssim(x, y, window=11, sigma=1.5):
+def dssim(x: Tensor, y: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
     """Structural dissimilarity, ``(1 - SSIM) / 2``.
 
     SSIM uses a Gaussian window, population statistics and the constants of its authors
@@ -189,7 +195,7 @@ def dssim(x, y, window=11, sigma=1.5):
     return (1.0 - ops.mean(ssim, axis=_IMAGE_AXES)) / 2.0
 
 
-def sobel_mask(x):
+def sobel_mask(x: Tensor) -> Tensor:
     """Squared gradient magnitude of each image, by the Sobel operator.
 
     Borders are extended by repeating the edge pixel, so that a blank image has no edges.
@@ -225,7 +231,7 @@ def sobel_mask(x):
     return ops.square(horizontal) + ops.square(vertical)
 
 
-def sobel_distance(x, y):
+def sobel_distance(x: Tensor, y: Tensor) -> Tensor:
     """L1 distance seen through the edges of the first image.
 
     Not symmetric: the mask comes from `x`, the true image.
@@ -258,7 +264,7 @@ def sobel_distance(x, y):
     return l1_distance(mask * x, mask * y)
 
 
-def combined_distance(x, y, beta=0.5):
+def combined_distance(x: Tensor, y: Tensor, beta: float = 0.5) -> Tensor:
     """Weighted sum of the L1 and the Sobel distance.
 
     Parameters
@@ -290,7 +296,7 @@ def combined_distance(x, y, beta=0.5):
     return beta * l1_distance(x, y) + (1.0 - beta) * sobel_distance(x, y)
 
 
-IMAGE_DISTANCES = {
+IMAGE_DISTANCES: dict[str, ImageDistance] = {
     "combined": combined_distance,
     "dssim": dssim,
     "l1": l1_distance,
@@ -301,7 +307,7 @@ IMAGE_DISTANCES = {
 }
 
 
-def check_image_distance(distance, image_shape):
+def check_image_distance(distance: str | ImageDistance, image_shape: tuple[int, int, int]) -> None:
     """Check an image distance on two blank images, before anything is trained.
 
     Parameters
@@ -324,7 +330,7 @@ def check_image_distance(distance, image_shape):
         )
 
 
-def get_image_distance(distance):
+def get_image_distance(distance: str | ImageDistance) -> ImageDistance:
     """Find an image distance by name, or let a callable through.
 
     Parameters

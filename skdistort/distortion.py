@@ -4,18 +4,19 @@ import warnings
 from functools import partial
 from numbers import Integral, Real
 
-from sklearn.base import OneToOneFeatureMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._distorting import DistortingMixin
+from ._compiled import architecture
+from ._distorting import DistortingTransformer
 from ._embedders import check_embedder, fit_embedder
 from ._generator_batches import generator_batches
 from ._generators import build_generator, build_training_network, generator_loss
 from ._images import check_pixel_range, to_unit_range
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
+from .base import TRAINING_CONSTRAINTS, encode_classes, spawn_rng
 from .distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
 from .keys import check_keys
 from .networks import build_unet, check_filters
@@ -24,7 +25,7 @@ from .networks import build_unet, check_filters
 _N_DIAGNOSED = 256
 
 
-class DistortionGenerator(OneToOneFeatureMixin, DistortingMixin, KerasTransformer):
+class DistortionGenerator(DistortingTransformer):
     """Distort images beyond recognition while an embedder still identifies them.
 
     A generator G is trained so that ``G(X)`` lies far from ``X`` as an image and, under a frozen
@@ -316,22 +317,37 @@ class DistortionGenerator(OneToOneFeatureMixin, DistortingMixin, KerasTransforme
             adversary = build_unet(self.image_shape_, filters=self.filters, rng=rng)
         if self.train_embedder:
             parts.append("triplet_loss")
+        sees_plain = self.train_embedder and self.architecture != "unet" and not self.keyed_
         network = build_training_network(
             generator,
             embedder,
             self.pixel_range_,
-            sees_plain=self.train_embedder and self.architecture != "unet" and not self.keyed_,
+            sees_plain=sees_plain,
             adversary=adversary,
             adversary_weight=self.adversary_weight,
         )
-        loss = partial(
-            generator_loss,
+        signature = None
+        # A callable may not do the same next time.
+        if isinstance(self.distance, str):
+            models = [generator, embedder, *([] if adversary is None else [adversary])]
+            architectures = [architecture(model.to_json()) for model in models]
+            switches = sees_plain, self.train_embedder, self.adversary_weight
+            signature = *architectures, *switches, self.pixel_range_, self.distance
+        self.history_ = self._train(
+            network,
+            partial(
+                generator_loss,
+                distance=get_image_distance(self.distance),
+                adversary_weight=self.adversary_weight,
+            ),
+            parts,
+            batches,
+            watched,
+            monitor="loss",
+            signature=signature,
             alpha=self.alpha,
             pi_emb=self.pi_emb,
-            distance=get_image_distance(self.distance),
-            adversary_weight=self.adversary_weight,
         )
-        self.history_ = self._train(network, loss, parts, batches, watched, monitor="loss")
         if self.train_embedder:
             self.embedder_ = StoredNetwork(embedder)
 

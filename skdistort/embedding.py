@@ -10,6 +10,7 @@ from sklearn.utils.validation import column_or_1d
 
 from . import _batches
 from ._backend import keras
+from ._compiled import architecture
 from ._mined_triplets import fit_selection_space, triplet_batches
 from ._stored_network import StoredNetwork
 from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
@@ -217,12 +218,12 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         training, validation = self._split_rows(len(images), rng)
         network_rng, batch_rng, validation_rng, loss_rng = (spawn_rng(rng) for _ in range(4))
         if labels is None:
-            loss = partial(_stacked_loss, margin=self.margin)
+            loss, kind = _stacked_loss, "stacked"
             Z = fit_selection_space(self.selection_space, images, loss_rng)
             make_batches = partial(self._triplet_batches, images, Z)
         else:
             seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1))
-            loss = partial(_labelled_loss, margin=self.margin, miner=self.miner, seed=seed)
+            loss, kind = partial(_labelled_loss, miner=self.miner, seed=seed), self.miner
             make_batches = partial(self._labelled_batches, images, labels)
         batches = make_batches(training, batch_rng, redraw=True)
         watched = None
@@ -246,6 +247,9 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             batches,
             watched,
             monitor="total_hinge",
+            # The random miner's seed is part of its step.
+            signature=None if kind == "random" else (kind, architecture(network.to_json())),
+            margin=self.margin,
         )
         self.network_ = StoredNetwork(network)
         self._n_features_out = self.n_components

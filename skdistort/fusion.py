@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from .metrics import equal_error_rate
+from .persistence import PersistenceMixin
 
 
 def _is_logistic(fusion):
@@ -23,7 +24,7 @@ def _is_logistic(fusion):
     return fusion.method == "logistic"
 
 
-class ScoreFusion(BaseEstimator):
+class ScoreFusion(PersistenceMixin, BaseEstimator):
     """Fuse the scores of several verification systems into one, linearly.
 
     Each system's scores are standardised by the mean and standard deviation seen in ``fit``, so

@@ -4,14 +4,21 @@ What lives here turns keys into numbers and rotates embeddings by them. What is 
 not: see :class:`skdistort.DistortionGenerator` and :mod:`skdistort.template_baselines`.
 """
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ._typing import Key
 
-def check_keys(keys, n_samples):
+
+def check_keys(keys: Any, n_samples: int) -> list[Key]:
     """Bring keys to a list, one for each sample.
 
     Parameters
@@ -51,7 +58,7 @@ def check_keys(keys, n_samples):
     return list(keys)
 
 
-def key_rotation(key, n_components):
+def key_rotation(key: Key, n_components: int) -> NDArray[np.float64]:
     """Draw the orthogonal map R_key of embeddings that a key determines.
 
     Over all keys the maps are uniformly distributed (Haar), so that without the key R_key F(X)
@@ -87,7 +94,9 @@ def key_rotation(key, n_components):
     return keyed_orthonormal(key, "rotation of embeddings", n_components, n_components)
 
 
-def rotate_embeddings(embeddings, keys, *, inverse=False):
+def rotate_embeddings(
+    embeddings: NDArray[Any], keys: Key | Sequence[Key], *, inverse: bool = False
+) -> NDArray[np.float32]:
     """Apply to each embedding the orthogonal map of its key.
 
     Parameters
@@ -119,7 +128,7 @@ def rotate_embeddings(embeddings, keys, *, inverse=False):
     True
     """
     keys = check_keys(keys, len(embeddings))
-    rows = {}
+    rows: dict[Key, list[int]] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, []).append(row)
     rotated = np.empty(embeddings.shape, dtype=np.float32)
@@ -129,7 +138,7 @@ def rotate_embeddings(embeddings, keys, *, inverse=False):
     return rotated
 
 
-def key_check(key, salt):
+def key_check(key: Key, salt: bytes) -> bytes:
     """Make bytes by which a key can be told from another one, without keeping it.
 
     Who has them can try keys that are easily guessed.
@@ -163,7 +172,7 @@ def key_check(key, salt):
     return hashlib.shake_256(parts).digest(16)
 
 
-def keyed_normals(key, purpose, shape):
+def keyed_normals(key: Key, purpose: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Draw standard normal numbers that a key determines.
 
     SHAKE-256 stretches the key, so that no other key and no other purpose gives numbers that are
@@ -208,7 +217,7 @@ def keyed_normals(key, purpose, shape):
     return ndtri(uniform).reshape(shape)
 
 
-def keyed_orthonormal(key, purpose, n_rows, n_columns):
+def keyed_orthonormal(key: Key, purpose: str, n_rows: int, n_columns: int) -> NDArray[np.float64]:
     """Draw a matrix with orthonormal columns, or rows where those are fewer, from a key.
 
     The Gram-Schmidt process is applied to normal numbers, which draws from the uniform

@@ -6,14 +6,19 @@ Identifiable: Image Distortion with Preserved Embeddings"; paper B is Khan and H
 "Unsupervised Training of Siamese Networks for Speaker Verification" (Interspeech 2020).
 """
 
+from __future__ import annotations
+
+from typing import Literal
+
 from ._backend import keras
+from ._typing import Tensor
 from .distances import pairwise_squared_euclidean, squared_euclidean
 from .mining import mine_triplets
 
 ops = keras.ops
 
 
-def triplet_loss(anchor, positive, negative, margin=0.2):
+def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.2) -> Tensor:
     """Triplet loss of given triplets.
 
     Parameters
@@ -42,7 +47,13 @@ def triplet_loss(anchor, positive, negative, margin=0.2):
     return ops.relu(difference + margin)
 
 
-def batch_triplet_loss(labels, embeddings, margin=0.2, miner="semi-hard", seed=None):
+def batch_triplet_loss(
+    labels: Tensor,
+    embeddings: Tensor,
+    margin: float = 0.2,
+    miner: Literal["all", "hard", "random", "semi-hard"] = "semi-hard",
+    seed: keras.random.SeedGenerator | int | None = None,
+) -> tuple[Tensor, Tensor]:
     """Triplet loss of a labelled batch, averaged over the active mined triplets.
 
     Parameters
@@ -84,7 +95,7 @@ def batch_triplet_loss(labels, embeddings, margin=0.2, miner="semi-hard", seed=N
     return ops.sum(hinge) / ops.maximum(n_active, 1.0), n_active
 
 
-def stacked_triplet_loss(embeddings, margin=0.2):
+def stacked_triplet_loss(embeddings: Tensor, margin: float = 0.2) -> tuple[Tensor, Tensor]:
     """Triplet loss of a batch that stacks anchors, positives and negatives in thirds.
 
     Parameters
@@ -113,11 +124,11 @@ def stacked_triplet_loss(embeddings, margin=0.2):
     >>> float(loss), float(n)
     (0.25, 2.0)
     """
-    hinge = triplet_loss(*ops.split(embeddings, 3, axis=0), margin=margin)
+    hinge = triplet_loss(*ops.split(embeddings, 3, axis=0), margin=margin)  # type: ignore[misc]
     return ops.mean(hinge), ops.sum(ops.cast(hinge > 0.0, hinge.dtype))
 
 
-def pair_cross_entropy(client_logits, impostor_logits):
+def pair_cross_entropy(client_logits: Tensor, impostor_logits: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy of pairs known to be of one identity, and of two.
 
     Parameters
@@ -151,7 +162,9 @@ def pair_cross_entropy(client_logits, impostor_logits):
     return loss / 2, ops.mean(ops.concatenate(correct, axis=0))
 
 
-def am_softmax_loss(labels, cosines, scale=30.0, margin=0.2):
+def am_softmax_loss(
+    labels: Tensor, cosines: Tensor, scale: float = 30.0, margin: float = 0.2
+) -> Tensor:
     """Additive-margin softmax: cross-entropy that wants the own class nearer by a margin.
 
     Parameters
@@ -187,7 +200,7 @@ def am_softmax_loss(labels, cosines, scale=30.0, margin=0.2):
     return cross_entropy(labels, scale * (cosines - margin * own_class))
 
 
-def cross_entropy(labels, logits):
+def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of a softmax with the true classes.
 
     Parameters
@@ -212,7 +225,9 @@ def cross_entropy(labels, logits):
     return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
-def distortion_loss(image_distance, embedding_distance, *, alpha=0.2, pi_emb=0.5):
+def distortion_loss(
+    image_distance: Tensor, embedding_distance: Tensor, *, alpha: float = 0.2, pi_emb: float = 0.5
+) -> Tensor:
     """Loss of the distortion generator: far in pixels, near in embedding.
 
     Parameters

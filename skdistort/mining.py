@@ -6,7 +6,12 @@ choose one negative for a pair, or one pair for an anchor. Miners of clients and
 unlabelled *database* are numpy and live in :mod:`skdistort.selection`.
 """
 
+from __future__ import annotations
+
+from typing import Literal
+
 from ._backend import keras
+from ._typing import Tensor
 
 ops = keras.ops
 
@@ -14,7 +19,13 @@ ops = keras.ops
 _FAR = 1e9
 
 
-def mine_triplets(distances, labels, margin, miner="semi-hard", seed=None):
+def mine_triplets(
+    distances: Tensor,
+    labels: Tensor,
+    margin: float,
+    miner: Literal["all", "hard", "random", "semi-hard"] = "semi-hard",
+    seed: keras.random.SeedGenerator | int | None = None,
+) -> tuple[Tensor, Tensor]:
     """Choose triplets in a batch and evaluate their margin violations.
 
     Parameters

@@ -5,9 +5,13 @@ What lives here fits the model and compares vectors under it. Where the vectors 
 scores: see :mod:`skdistort.fusion`.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -31,12 +35,13 @@ from ._two_covariance import (
     log_likelihood,
 )
 from .metrics import equal_error_rate
+from .persistence import PersistenceMixin
 
 # Share of the mean variance added within the classes in each direction, so that none has zero.
 _VARIANCE_FLOOR = 1e-6
 
 
-class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator):
     """Probabilistic linear discriminant analysis in its two-covariance form.
 
     Vectors are centred, projected by linear discriminant analysis (LDA) and scaled to unit
@@ -294,7 +299,9 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.log_likelihoods_ = np.array(log_likelihoods)
 
 
-def pair_llr(left, right, variances):
+def pair_llr(
+    left: NDArray[np.floating], right: NDArray[np.floating], variances: NDArray[Any]
+) -> NDArray[Any]:
     """Log-likelihood ratio of one class against two, of row i of `left` and row i of `right`.
 
     Parameters
@@ -330,7 +337,9 @@ def pair_llr(left, right, variances):
     return scores
 
 
-def llr_matrix(left, right, variances):
+def llr_matrix(
+    left: NDArray[np.floating], right: NDArray[np.floating], variances: NDArray[Any]
+) -> NDArray[Any]:
     """Log-likelihood ratio of one class against two, of every row with every row.
 
     Parameters

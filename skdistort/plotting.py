@@ -1,10 +1,27 @@
 """Pictures of distorted images and of verification errors, with matplotlib."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
+
 from ._images import as_images
 from .displays import DetDisplay, import_matplotlib
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def plot_overview(images, templates, curves, *, image_shape=None):
+
+def plot_overview(
+    images: ArrayLike,
+    templates: ArrayLike,
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    image_shape: Sequence[int] | None = None,
+) -> Figure:
     """Draw originals above their templates, and DET curves beside them.
 
     Parameters
@@ -46,7 +63,7 @@ def plot_overview(images, templates, curves, *, image_shape=None):
     return figure
 
 
-def plot_det(curves, ax):
+def plot_det(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], ax: Axes) -> None:
     """Draw DET curves on probit axes.
 
     Parameters

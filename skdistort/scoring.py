@@ -5,14 +5,24 @@ depends on the weights of the training loss, so that a search over those compare
 The estimator is a fitted :class:`skdistort.DistortionGenerator`, or a pipeline that ends in one.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d
 
 from .metrics import abs_pearson, dssim, equal_error_rate, pair_scores, ridge_inversion
 
+if TYPE_CHECKING:
+    from .distortion import DistortionGenerator
 
-def identifiability_scorer(estimator, X, y=None):
+
+def identifiability_scorer(
+    estimator: DistortionGenerator, X: ArrayLike, y: ArrayLike | None = None
+) -> float:
     """Score how well plain probes are verified against distorted templates.
 
     Parameters
@@ -33,7 +43,9 @@ def identifiability_scorer(estimator, X, y=None):
     return _identifiability(_compare(estimator, X), y)
 
 
-def dissimilarity_scorer(estimator, X, y=None):
+def dissimilarity_scorer(
+    estimator: DistortionGenerator, X: ArrayLike, y: ArrayLike | None = None
+) -> float:
     """Score how little templates look like the images.
 
     Parameters
@@ -54,7 +66,9 @@ def dissimilarity_scorer(estimator, X, y=None):
     return _dissimilarity(_compare(estimator, X))
 
 
-def inversion_resistance_scorer(estimator, X, y=None):
+def inversion_resistance_scorer(
+    estimator: DistortionGenerator, X: ArrayLike, y: ArrayLike | None = None
+) -> float:
     """Score how badly a fast linear attack reconstructs images from templates.
 
     A ridge regression learns images from the templates of every other sample and attacks those
@@ -80,7 +94,9 @@ def inversion_resistance_scorer(estimator, X, y=None):
     return float(np.mean(dssim(images[1::2], rebuilt)))
 
 
-def distortion_score(estimator, X, y=None):
+def distortion_score(
+    estimator: DistortionGenerator, X: ArrayLike, y: ArrayLike | None = None
+) -> float:
     """Score identifiability and dissimilarity together, by their harmonic mean.
 
     Parameters

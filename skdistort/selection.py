@@ -5,9 +5,13 @@ Verification" (Interspeech 2020). Miners of triplets within a labelled batch liv
 :mod:`skdistort.mining`, the search that all functions here rest on in `_nearest`.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import column_or_1d
@@ -36,16 +40,16 @@ _COSINE = [Interval(Real, -1, 1, closed="both")]
     prefer_skip_nested_validation=True,
 )
 def nearest_by_cosine(
-    queries,
-    database,
-    k,
+    queries: ArrayLike,
+    database: ArrayLike | None,
+    k: int,
     *,
-    lowest=-1.0,
-    highest=1.0,
-    groups=None,
-    database_groups=None,
-    block_size=_BLOCK_SIZE,
-):
+    lowest: float = -1.0,
+    highest: float = 1.0,
+    groups: ArrayLike | None = None,
+    database_groups: ArrayLike | None = None,
+    block_size: int = _BLOCK_SIZE,
+) -> NDArray[np.intp]:
     """Find, for every query, the k most similar vectors of a database within two bounds.
 
     The search is exact: cosines are compared in float64, in steps of 1e-9, and equal ones go by
@@ -127,8 +131,14 @@ def nearest_by_cosine(
     prefer_skip_nested_validation=True,
 )
 def select_from_two_databases(
-    Z, impostor_database, k=10, *, client_threshold=0.2, impostor_threshold=0.0, groups=None
-):
+    Z: ArrayLike,
+    impostor_database: ArrayLike,
+    k: int = 10,
+    *,
+    client_threshold: float = 0.2,
+    impostor_threshold: float = 0.0,
+    groups: ArrayLike | None = None,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Choose clients in one database and impostors in another that shares no identity with it.
 
     Paper B's rule: of either database the k vectors of the highest cosine, as far as they pass a
@@ -203,8 +213,13 @@ def select_from_two_databases(
     prefer_skip_nested_validation=True,
 )
 def select_clients_and_impostors(
-    Z, k=10, *, client_threshold=0.2, impostor_threshold=0.0, groups=None
-):
+    Z: ArrayLike,
+    k: int = 10,
+    *,
+    client_threshold: float = 0.2,
+    impostor_threshold: float = 0.0,
+    groups: ArrayLike | None = None,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Choose clients and impostors for every sample of one unlabelled database.
 
     Within one database the most similar vectors belong to the sample itself (nine in ten on
@@ -253,7 +268,9 @@ def select_clients_and_impostors(
     """
     Z = _check_vectors(Z, "Z")
     bounds = [(client_threshold, 1), (-1, impostor_threshold)]
-    found = find_nearest(Z, None, k, bounds, _own_codes(Z, groups), None, _BLOCK_SIZE)
+    found: tuple[Any, Any] = find_nearest(
+        Z, None, k, bounds, _own_codes(Z, groups), None, _BLOCK_SIZE
+    )
     return _anchors_of(
         *found,
         f"a client (cosine >= {client_threshold}) and an impostor (cosine <= {impostor_threshold})",
@@ -264,7 +281,9 @@ def select_clients_and_impostors(
     {"Z": ["array-like"], "y": ["array-like"], "k": _COUNT, "groups": ["array-like", None]},
     prefer_skip_nested_validation=True,
 )
-def select_by_class(Z, y, k=10, *, groups=None):
+def select_by_class(
+    Z: ArrayLike, y: ArrayLike, k: int = 10, *, groups: ArrayLike | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Choose the most similar clients of the own class and impostors of the other classes.
 
     Parameters

@@ -266,7 +266,6 @@ class TemplateStore:
             If the generator has no key, or both keys are the same.
         TimeoutError
             As for `revoke`.
-
         """
         if id is not None and not isinstance(id, str):
             raise TypeError(f"id must be a str or None, got {id!r} of type {type(id).__name__}.")

@@ -5,12 +5,18 @@ nor scores it: encode each of :attr:`TrialList.utterances` once, then score the 
 :meth:`TrialList.indices`.
 """
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
+
+from ._typing import FilePath, Names, Seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,10 @@ class TrialList:
     left: np.ndarray
     right: np.ndarray
 
+    if TYPE_CHECKING:
+
+        def __init__(self, labels: ArrayLike, left: ArrayLike, right: ArrayLike) -> None: ...
+
     def __post_init__(self):
         labels, left, right = np.asarray(self.labels), np.asarray(self.left), np.asarray(self.right)
         if labels.ndim != 1 or not labels.shape == left.shape == right.shape:
@@ -63,7 +73,7 @@ class TrialList:
         return len(self.labels)
 
     @property
-    def utterances(self):
+    def utterances(self) -> NDArray[np.str_]:
         """Name every utterance in the trials once.
 
         Returns
@@ -74,7 +84,7 @@ class TrialList:
         # A set before the sort: a trial list names few utterances, each of them often.
         return np.array(sorted({*self.left.tolist(), *self.right.tolist()}), dtype=str)
 
-    def indices(self, names):
+    def indices(self, names: Names) -> tuple[NDArray[np.intp], ...]:
         """Find both sides of every trial in a sequence of utterance names.
 
         Parameters
@@ -126,7 +136,7 @@ _FORMATS = {
 }
 
 
-def read_trials(path, format="auto"):
+def read_trials(path: FilePath, format: Literal["auto", "voxceleb", "kaldi"] = "auto") -> TrialList:
     """Read a trial list.
 
     A line holds three words between white space: ``1 left right`` or ``0 left right`` as in
@@ -167,8 +177,8 @@ def read_trials(path, format="auto"):
     """
     if format not in ("auto", *_FORMATS):
         raise ValueError(f"format must be one of {['auto', *_FORMATS]}, got {format!r}.")
-    chosen = _FORMATS.get(format)
-    columns = [], [], []
+    chosen: Any = _FORMATS.get(format)
+    columns: tuple[list[str], list[str], list[str]] = [], [], []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
@@ -191,7 +201,9 @@ def read_trials(path, format="auto"):
     return TrialList(np.array(columns[chosen.label_column]) == chosen.genuine, *sides)
 
 
-def write_trials(path, trials, format="voxceleb"):
+def write_trials(
+    path: FilePath, trials: TrialList, format: Literal["voxceleb", "kaldi"] = "voxceleb"
+) -> None:
     """Write a trial list; the file is there as a whole or not at all.
 
     Parameters
@@ -238,7 +250,14 @@ def write_trials(path, trials, format="voxceleb"):
             os.remove(unfinished)
 
 
-def make_trials(labels, n_genuine=None, n_impostor=None, *, names=None, random_state=None):
+def make_trials(
+    labels: ArrayLike,
+    n_genuine: int | None = None,
+    n_impostor: int | None = None,
+    *,
+    names: Names | None = None,
+    random_state: Seed = None,
+) -> TrialList:
     """Draw trials among labelled utterances, or list them all.
 
     Pairs are unordered, different from one another and never of an utterance with itself; all are

@@ -5,7 +5,6 @@ Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Spe
 networks in :mod:`skdistort.networks`, baselines that need labels in :mod:`skdistort.baselines`.
 """
 
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from ._compiled import architecture
 from ._mined_triplets import fit_selection_space, triplet_batches
 from ._pair_scoring import PairScoringMixin
 from ._siamese import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
@@ -283,15 +283,27 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             )
         )
         if self.mode == "triple":
-            head, network = None, encoder
-            loss, part = partial(margin_loss, margin=self.margin), "n_active_triplets"
+            head, network, loss = None, encoder, margin_loss
+            part, settings = "n_active_triplets", {"margin": self.margin}
+            signature = "triple", architecture(encoder.to_json())
         else:
             head = self._start_network(
                 lambda: build_pair_head(self.n_components, units=self.head_units, rng=network_rng),
                 "head_",
             )
-            network, loss, part = BranchComparison(encoder, head), pair_loss, "accuracy"
-        self.history_ = self._train(network, loss, [part], batches, watched, monitor="loss")
+            network, loss = BranchComparison(encoder, head), pair_loss
+            part, settings = "accuracy", {}
+            signature = "double", *(architecture(m.to_json()) for m in (encoder, head))
+        self.history_ = self._train(
+            network,
+            loss,
+            [part],
+            batches,
+            watched,
+            monitor="loss",
+            signature=signature,
+            **settings,
+        )
         self.network_ = StoredNetwork(encoder)
         self.head_ = None if head is None else StoredNetwork(head)
         self._n_features_out = self.n_components

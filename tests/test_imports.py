@@ -22,10 +22,13 @@ def run(code, **environment):
     "module",
     [
         "audio",
+        "datasets",
         "displays",
         "fusion",
         "ivector",
+        "keys",
         "metrics",
+        "persistence",
         "plda",
         "selection",
         "template_baselines",

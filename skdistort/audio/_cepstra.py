@@ -1,8 +1,12 @@
 """Cepstral coefficients of log-mel spectrograms, and how they change over frames."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.fft import dct
 from sklearn.base import (
     BaseEstimator,
@@ -14,9 +18,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._images import infer_image_shape, split_layout
+from ..persistence import PersistenceMixin
 
 
-def dct_basis(n_coefficients, n_bands):
+def dct_basis(n_coefficients: int, n_bands: int) -> NDArray[np.float64]:
     """Return rows of the orthonormal discrete cosine transform, type II.
 
     Row k is ``s_k cos(pi k (b + 1/2) / n_bands)`` with ``s_0 = sqrt(1 / n_bands)`` and ``s_k =
@@ -59,7 +64,7 @@ def dct_basis(n_coefficients, n_bands):
     return dct(np.eye(n_bands), type=2, norm="ortho", axis=0)[:n_coefficients]
 
 
-def delta_coefficients(features, window=2):
+def delta_coefficients(features: NDArray[Any], window: int = 2) -> NDArray[Any]:
     """Slope of features over frames: the regression formula, edge frames repeated.
 
     ``d_t = sum_k k (c_{t+k} - c_{t-k}) / (2 sum_k k^2)``, k = 1 to `window`.
@@ -111,7 +116,9 @@ def delta_coefficients(features, window=2):
     return sum(k * difference(k) for k in steps) / (2 * sum(k * k for k in steps))
 
 
-class CepstralCoefficients(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CepstralCoefficients(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator
+):
     """Turn log-mel spectrograms into mel-frequency cepstral coefficients, MFCC, and their deltas.
 
     The coefficients of a frame are the first ones of the orthonormal cosine transform of its log

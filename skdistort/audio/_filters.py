@@ -3,7 +3,12 @@
 What applies them to a waveform lives in :mod:`skdistort.audio._log_mel`.
 """
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
+from numpy.typing import NDArray
 
 WINDOWS = ("povey", "hamming", "hann")
 FILTERBANKS = ("kaldi", "slaney")
@@ -15,7 +20,7 @@ _SLANEY_KNEE_MEL = _SLANEY_KNEE_HZ / _SLANEY_HZ_PER_MEL
 _SLANEY_LOG_STEP = np.log(6.4) / 27
 
 
-def analysis_window(name, length):
+def analysis_window(name: Literal["povey", "hamming", "hann"], length: int) -> NDArray[np.float64]:
     """Window that a frame is multiplied with.
 
     Parameters
@@ -59,7 +64,15 @@ def analysis_window(name, length):
     return raised_cosine**0.85 if name == "povey" else raised_cosine
 
 
-def mel_filterbank(n_mels, n_fft, sampling_rate, *, f_min=20.0, f_max=None, filterbank="kaldi"):
+def mel_filterbank(
+    n_mels: int,
+    n_fft: int,
+    sampling_rate: int,
+    *,
+    f_min: float = 20.0,
+    f_max: float | None = None,
+    filterbank: Literal["kaldi", "slaney"] = "kaldi",
+) -> NDArray[np.float64]:
     """Make triangular mel filters: their weights on the power spectrum.
 
     Parameters
@@ -116,7 +129,7 @@ def mel_filterbank(n_mels, n_fft, sampling_rate, *, f_min=20.0, f_max=None, filt
         edges = np.linspace(_htk_mels(f_min), _htk_mels(f_max), n_mels + 2)
     else:
         positions = frequencies
-        edges = _slaney_hz(np.linspace(*_slaney_mels(np.array([f_min, f_max])), n_mels + 2))
+        edges = _slaney_hz(np.linspace(*_slaney_mels(np.array([f_min, f_max])), n_mels + 2))  # type: ignore[call-overload]
     left, peak, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising, falling = (positions - left) / (peak - left), (right - positions) / (right - peak)
     weights = np.maximum(0, np.minimum(rising, falling))

@@ -4,11 +4,15 @@ Many waveforms, files and a fixed number of frames are the matter of
 :mod:`skdistort.audio._spectrogram`.
 """
 
+from __future__ import annotations
+
 from functools import lru_cache
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
 from scipy.fft import rfft
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
@@ -47,19 +51,19 @@ _LEAST_DEVIATION = 1e-4
     {"waveform": ["array-like"], **ANALYSIS_CONSTRAINTS}, prefer_skip_nested_validation=True
 )
 def log_mel(
-    waveform,
+    waveform: ArrayLike,
     *,
-    sampling_rate=16000,
-    n_mels=80,
-    frame_length=0.025,
-    hop_length=0.010,
-    f_min=20.0,
-    f_max=None,
-    window="povey",
-    preemphasis=0.97,
-    remove_dc_offset=True,
-    filterbank="kaldi",
-):
+    sampling_rate: int = 16000,
+    n_mels: int = 80,
+    frame_length: float = 0.025,
+    hop_length: float = 0.010,
+    f_min: float = 20.0,
+    f_max: float | None = None,
+    window: Literal["povey", "hamming", "hann"] = "povey",
+    preemphasis: float = 0.97,
+    remove_dc_offset: bool = True,
+    filterbank: Literal["kaldi", "slaney"] = "kaldi",
+) -> NDArray[np.float32]:
     """Log-mel spectrogram of one waveform: every frame, not normalised.
 
     Parameters
@@ -134,7 +138,7 @@ def log_mel(
     return np.ascontiguousarray(analysis(samples).T)
 
 
-def normalise_bands(features):
+def normalise_bands(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cepstral mean and variance normalisation: every band to mean 0 and variance 1 over frames.
 
     Parameters
@@ -168,7 +172,7 @@ def normalise_bands(features):
 
 
 @lru_cache(maxsize=8)
-def make_analysis(**settings):
+def make_analysis(**settings: Any) -> _Analysis:
     """Prepare window and filters; kept, since that takes as long as a second of speech.
 
     Parameters

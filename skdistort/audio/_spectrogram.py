@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import Interval
 
+from ..persistence import PersistenceMixin
 from ._decoding import check_utterances, read_samples
 from ._log_mel import ANALYSIS_CONSTRAINTS, make_analysis, normalise_bands
 
@@ -15,7 +16,7 @@ from ._log_mel import ANALYSIS_CONSTRAINTS, make_analysis, normalise_bands
 _PARTS_PER_WORKER = 8
 
 
-class LogMelSpectrogram(TransformerMixin, BaseEstimator):
+class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
     """Turn waveforms or audio files of any length into log-mel "images" of one size.
 
     Nothing is learned: ``transform`` works without ``fit``. Longer utterances are cropped to

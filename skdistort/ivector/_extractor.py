@@ -18,13 +18,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from ..persistence import PersistenceMixin
 from ._statistics import collect_statistics
 from ._total_variability import posteriors, train
 from ._ubm import UniversalBackgroundModel
 from ._utterances import validate_utterances
 
 
-class IVectorExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class IVectorExtractor(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator
+):
     """Map utterances of any length to vectors of one length.
 
     The means of a universal background model, stacked to one supervector, are taken to vary

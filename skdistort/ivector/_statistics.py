@@ -3,14 +3,25 @@
 What is made of them lives in :mod:`skdistort.ivector._total_variability`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ._mixture import DiagonalMixture
 from ._utterances import validate_utterances
 
+if TYPE_CHECKING:
+    from ._ubm import UniversalBackgroundModel
 
-def baum_welch_statistics(X, ubm):
+
+def baum_welch_statistics(
+    X: ArrayLike | Sequence[ArrayLike], ubm: UniversalBackgroundModel
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Zeroth-order and centred first-order statistics of utterances.
 
     With gamma_t(c) the posterior probability of component c for frame x_t, and m_c its mean,
@@ -57,7 +68,9 @@ def baum_welch_statistics(X, ubm):
     return collect_statistics(*validate_utterances(ubm, X, reset=False), ubm)
 
 
-def collect_statistics(frames, offsets, ubm):
+def collect_statistics(
+    frames: NDArray[np.float32], offsets: NDArray[np.intp], ubm: UniversalBackgroundModel
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Collect the statistics of validated utterances, see :func:`baum_welch_statistics`.
 
     Parameters

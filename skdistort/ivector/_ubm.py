@@ -13,11 +13,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from ..persistence import PersistenceMixin
 from ._mixture import DiagonalMixture, maximise
 from ._utterances import validate_utterances
 
 
-class UniversalBackgroundModel(DensityMixin, BaseEstimator):
+class UniversalBackgroundModel(DensityMixin, PersistenceMixin, BaseEstimator):
     """Mixture of Gaussians with diagonal covariances over the frames of all utterances.
 
     k-means on a random part of the frames starts it, EM trains it. EM goes through the frames

@@ -3,11 +3,19 @@
 Nothing here knows a model.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
 
 
-def validate_utterances(estimator, X, *, reset, min_utterances=1):
+def validate_utterances(
+    estimator: Any, X: ArrayLike | Sequence[ArrayLike], *, reset: bool, min_utterances: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Check utterances and stack their frames.
 
     Parameters

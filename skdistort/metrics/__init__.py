@@ -6,6 +6,7 @@ does not; the differentiable twins of the image distances are in :mod:`skdistort
 
 from ._bootstrap import BootstrapInterval, bootstrap_interval
 from ._calibration_cost import cllr, min_cllr
+from ._cross_validated_accuracy import CrossValidatedAccuracy, cross_validated_accuracy
 from ._detection_cost import act_dcf, bayes_threshold, min_dcf
 from ._distortion import (
     DistanceTable,
@@ -41,6 +42,7 @@ from ._verification import (
 
 __all__ = [
     "BootstrapInterval",
+    "CrossValidatedAccuracy",
     "DistanceTable",
     "DistortionReport",
     "OperatingPoint",
@@ -54,6 +56,7 @@ __all__ = [
     "best_f1_threshold",
     "bootstrap_interval",
     "cllr",
+    "cross_validated_accuracy",
     "d_prime",
     "det_points",
     "distance_table",

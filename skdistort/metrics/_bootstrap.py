@@ -3,11 +3,16 @@
 What lives here knows which subjects a pair compares. The measures themselves do not live here.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from .._typing import Seed
 from ._scores import check_scores
 
 
@@ -31,16 +36,16 @@ class BootstrapInterval(NamedTuple):
 
 
 def bootstrap_interval(
-    metric,
-    y_true,
-    y_score,
-    subjects_left,
-    subjects_right,
+    metric: Callable[[NDArray[np.bool_], NDArray[np.floating]], float | tuple[Any, ...]],
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    subjects_left: ArrayLike,
+    subjects_right: ArrayLike,
     *,
-    n_resamples=200,
-    confidence=0.95,
-    random_state=None,
-):
+    n_resamples: int = 200,
+    confidence: float = 0.95,
+    random_state: Seed = None,
+) -> BootstrapInterval:
     """Confidence interval of a verification measure, by resampling subjects with replacement.
 
     Pairs that share a subject depend on one another, so an interval that resamples pairs is too

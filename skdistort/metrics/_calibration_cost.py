@@ -4,14 +4,17 @@ What lives here judges scores as probabilities. The cost in one application does
 :mod:`skdistort.metrics._detection_cost`.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
 from ._scores import check_scores
 from ._vertices import hull, vertices
 
 
-def cllr(y_true, y_score):
+def cllr(y_true: ArrayLike, y_score: ArrayLike) -> float:
     """Cost of log-likelihood ratios, Cllr, in bits.
 
     Cllr is the mean of the actual detection cost over all applications, up to a scale: it is 0
@@ -53,7 +56,7 @@ def cllr(y_true, y_score):
     return float((costs[genuine].mean() + costs[~genuine].mean()) / (2 * np.log(2)))
 
 
-def min_cllr(y_true, y_score, *, distances=False):
+def min_cllr(y_true: ArrayLike, y_score: ArrayLike, *, distances: bool = False) -> float:
     """Cllr after the best rising map of the scores: the loss by discrimination alone, in bits.
 
     The best map is found with the labels at hand, by pooling adjacent violators; equal scores

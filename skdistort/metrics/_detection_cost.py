@@ -4,15 +4,25 @@ What lives here weighs the two kinds of errors for one application. How well sco
 over all applications does not: see :mod:`skdistort.metrics._calibration_cost`.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._scores import check_scores, in_input_units
 from ._vertices import vertices
 
 
 def min_dcf(
-    y_true, y_score, *, p_target=0.01, c_miss=1.0, c_fa=1.0, normalize=True, distances=False
-):
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    p_target: float = 0.01,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+    normalize: bool = True,
+    distances: bool = False,
+) -> tuple[float, float]:
     """Minimum detection cost: the cost of errors at the threshold where it is lowest.
 
     The threshold is chosen with the labels at hand, so the cost is a lower bound of what a
@@ -68,7 +78,15 @@ def min_dcf(
     return float(costs[best]), in_input_units(float(thresholds[best]), distances)
 
 
-def act_dcf(y_true, y_score, *, p_target=0.01, c_miss=1.0, c_fa=1.0, normalize=True):
+def act_dcf(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    p_target: float = 0.01,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+    normalize: bool = True,
+) -> float:
     """Actual detection cost: the cost of errors at the threshold that Bayes' rule gives.
 
     Parameters
@@ -116,7 +134,7 @@ def act_dcf(y_true, y_score, *, p_target=0.01, c_miss=1.0, c_fa=1.0, normalize=T
     return float(_detection_cost(fnmr, fmr, p_target, c_miss, c_fa, normalize))
 
 
-def bayes_threshold(p_target=0.01, c_miss=1.0, c_fa=1.0):
+def bayes_threshold(p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
     """Log-likelihood ratio above which accepting a pair costs less than rejecting it.
 
     Parameters

@@ -8,7 +8,10 @@ Paper A below is Zakharov, Kuznetsov, Frontoni, "Unrecognizable Yet Identifiable
 with Preserved Embeddings".
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import correlate1d
 
 # Values of each stack looked at together: 8 MB in float64.
@@ -25,7 +28,7 @@ _SSIM_C2 = 0.03**2
 _INTENSITY_BINS = 16
 
 
-def mse(X, Y):
+def mse(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Mean squared difference of the pixels; what paper A's Table 3 reports.
 
     Negation, 1 - X, makes it large without hiding anything: read it beside
@@ -56,7 +59,7 @@ def mse(X, Y):
     return _per_image(_squared_difference, X, Y)
 
 
-def rmse(X, Y):
+def rmse(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Root of the mean squared difference of the pixels.
 
     Paper A's d_E (eq. 12) divides the norm of the difference by the number of pixels, which makes
@@ -87,7 +90,7 @@ def rmse(X, Y):
     return np.sqrt(mse(X, Y))
 
 
-def l1(X, Y):
+def l1(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Mean absolute difference of the pixels: paper A, d_H (among eq. 10-18).
 
     Parameters
@@ -115,7 +118,7 @@ def l1(X, Y):
     return _per_image(_absolute_difference, X, Y)
 
 
-def dssim(X, Y):
+def dssim(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Structural dissimilarity, (1 - SSIM) / 2: paper A, DSSIM (among eq. 10-18).
 
     SSIM is the mean over the channels and over the positions where the whole window lies within
@@ -154,7 +157,7 @@ def dssim(X, Y):
     return _per_image(_structural_dissimilarity, X, Y)
 
 
-def abs_pearson(X, Y):
+def abs_pearson(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Absolute Pearson correlation between the pixels of two images.
 
     Parameters
@@ -184,7 +187,7 @@ def abs_pearson(X, Y):
     return _per_image(_absolute_correlation, X, Y)
 
 
-def edge_correlation(X, Y):
+def edge_correlation(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Absolute Pearson correlation between the Sobel gradient magnitudes of two images.
 
     Tells whether the contours survive, one of the failures in paper A's Table 5. The magnitude is
@@ -218,7 +221,7 @@ def edge_correlation(X, Y):
     return _per_image(_edge_correlation, X, Y)
 
 
-def pointwise_r2(X, Y):
+def pointwise_r2(X: ArrayLike, Y: ArrayLike) -> NDArray[np.float64]:
     """Share of Y's variance that a function of X's intensity explains, pixel by pixel.
 
     Within each image, the pixels of X fall into 16 equal bins over [0, 1]; between them, the

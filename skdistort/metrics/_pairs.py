@@ -4,22 +4,26 @@ What lives here turns embeddings and identities into the ``(y_true, y_score)`` t
 :mod:`skdistort.metrics._verification` reads. It neither makes embeddings nor judges scores.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 
 def pair_scores(
-    embeddings,
-    labels,
-    other=None,
-    other_labels=None,
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    other: ArrayLike | None = None,
+    other_labels: ArrayLike | None = None,
     *,
-    metric="neg_sqeuclidean",
-    exclude_same_index=False,
-    block_size=1024,
-):
+    metric: Literal["neg_sqeuclidean", "cosine"] = "neg_sqeuclidean",
+    exclude_same_index: bool = False,
+    block_size: int = 1024,
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Score every pair of embeddings, and say which pairs are genuine.
 
     Parameters
@@ -83,15 +87,15 @@ def pair_scores(
 
 
 def iter_pair_scores(
-    embeddings,
-    labels,
-    other=None,
-    other_labels=None,
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    other: ArrayLike | None = None,
+    other_labels: ArrayLike | None = None,
     *,
-    metric="neg_sqeuclidean",
-    exclude_same_index=False,
-    block_size=256,
-):
+    metric: Literal["neg_sqeuclidean", "cosine"] = "neg_sqeuclidean",
+    exclude_same_index: bool = False,
+    block_size: int = 256,
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32]]]:
     """Score every pair of embeddings, a block of probes at a time.
 
     Parameters

@@ -1,8 +1,13 @@
 """The verification table: error rates of several comparisons, side by side."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._tables import format_table
 from ._verification import best_f1_threshold, equal_error_rate, fnmr_at_fmr
@@ -27,7 +32,9 @@ class VerificationReport:
         return format_table(self.rows)
 
 
-def verification_report(comparisons):
+def verification_report(
+    comparisons: Mapping[str, tuple[Sequence[Any] | NDArray[Any], Sequence[Any] | NDArray[Any]]],
+) -> VerificationReport:
     """Tabulate the error rates of several comparisons.
 
     Parameters

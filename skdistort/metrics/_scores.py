@@ -4,10 +4,19 @@ What lives here knows labels and scores, and turns distances into similarities. 
 not live here: see :mod:`skdistort.metrics._verification`.
 """
 
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_Threshold = TypeVar("_Threshold", float, NDArray[Any])
 
 
-def check_scores(y_true, y_score, distances):
+def check_scores(
+    y_true: ArrayLike, y_score: ArrayLike, distances: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
     """Validate one set of comparisons.
 
     Parameters
@@ -31,7 +40,9 @@ def check_scores(y_true, y_score, distances):
     return genuine, scores
 
 
-def check_chunk(y_true, y_score, distances):
+def check_chunk(
+    y_true: ArrayLike, y_score: ArrayLike, distances: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
     """Validate comparisons that may be empty or of one class, being a part of a whole.
 
     Parameters
@@ -74,7 +85,7 @@ def check_chunk(y_true, y_score, distances):
     return genuine, -scores if distances else scores
 
 
-def check_both_classes(n_genuine, n_pairs):
+def check_both_classes(n_genuine: int | np.integer, n_pairs: int) -> None:
     """Refuse comparisons that are all genuine or all impostor.
 
     Parameters
@@ -87,7 +98,7 @@ def check_both_classes(n_genuine, n_pairs):
         raise ValueError(f"y_true must hold both classes, got {n_pairs} {kind} pairs only.")
 
 
-def in_input_units(threshold, distances):
+def in_input_units(threshold: _Threshold, distances: bool) -> _Threshold:
     """Turn a threshold on similarities back into one on the caller's scores.
 
     Parameters

@@ -5,7 +5,13 @@ by :func:`skdistort.metrics.equal_error_rate`; where chunks of pairs come from i
 :mod:`skdistort.metrics._pairs`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ._pairs import iter_pair_scores
 from ._scores import check_both_classes, check_chunk, in_input_units
@@ -20,7 +26,9 @@ _BLOCK = 2**18
 _RISING = np.concatenate((np.arange(_N_BINS - 1, _N_BINS // 2 - 1, -1), np.arange(_N_BINS // 2)))
 
 
-def streaming_equal_error_rate(chunks, *, distances=False):
+def streaming_equal_error_rate(
+    chunks: Callable[[], Iterable[tuple[ArrayLike, ArrayLike]]], *, distances: bool = False
+) -> tuple[float, float]:
     """Equal error rate of scores that come in chunks, exact and in constant memory.
 
     The bits of a float32, read as an integer, order like its values. A first pass over the chunks
@@ -88,7 +96,7 @@ def streaming_equal_error_rate(chunks, *, distances=False):
     occupied = np.flatnonzero(counts.any(axis=0))
     rejected, accepted = _errors(counts[:, occupied], 0, n_impostor)
     bin_edges = np.append(occupied, _N_BINS)
-    first, second = sign_change(bin_edges, rejected, accepted, n_genuine, n_impostor)
+    first, second = sign_change(bin_edges, rejected, accepted, n_genuine, n_impostor)  # type: ignore[misc]
     bins = _RISING[[int(edge) for edge, *_ in (first, second) if edge < _N_BINS]]
 
     by_lower = np.zeros((2, len(bins), _N_BINS), dtype=np.int64)
@@ -106,20 +114,20 @@ def streaming_equal_error_rate(chunks, *, distances=False):
     thresholds = np.append(values, np.nextafter(values[-1], np.float32(np.inf)))
     vertices = thresholds, *_errors(counts, first.rejected, first.accepted)
     around = sign_change(*vertices, n_genuine, n_impostor)
-    eer, threshold = interpolate(*around, n_genuine, n_impostor)
+    eer, threshold = interpolate(*around, n_genuine, n_impostor)  # type: ignore[call-arg, misc]
     return eer, in_input_units(threshold, distances)
 
 
 def pairwise_equal_error_rate(
-    embeddings,
-    labels,
-    other=None,
-    other_labels=None,
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    other: ArrayLike | None = None,
+    other_labels: ArrayLike | None = None,
     *,
-    metric="neg_sqeuclidean",
-    exclude_same_index=False,
-    block_size=256,
-):
+    metric: Literal["neg_sqeuclidean", "cosine"] = "neg_sqeuclidean",
+    exclude_same_index: bool = False,
+    block_size: int = 256,
+) -> tuple[float, float]:
     """Equal error rate of all pairs of embeddings, without holding their scores.
 
     Every score is computed twice. Where memory for all of them is no matter,
@@ -195,7 +203,7 @@ def _count(genuine, bins):
     return np.bincount(both, minlength=2 * _N_BINS).reshape(2, _N_BINS)
 
 
-def _errors(counts, rejected_before, accepted_before):
+def _errors(counts, rejected_before, accepted_before) -> tuple[NDArray[Any], NDArray[Any]]:
     """Genuine pairs rejected and impostor pairs accepted at every value, and beyond the last."""
     impostor, genuine = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
     return rejected_before + genuine, accepted_before - impostor

@@ -1,7 +1,12 @@
 """Text layout of the tables that reports print."""
 
+from __future__ import annotations
 
-def format_table(rows):
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Lay out rows of the same keys as aligned text: words to the left, numbers to the right.
 
     Parameters

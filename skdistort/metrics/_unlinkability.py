@@ -5,12 +5,16 @@ with what chance alone would give. How templates are protected or compared does 
 :mod:`skdistort.template_baselines`.
 """
 
+from __future__ import annotations
+
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from .._typing import Seed
 from ._scores import check_scores, in_input_units
 
 _NULL_LEVELS = (0.05, 0.5, 0.95)
@@ -50,8 +54,14 @@ class Unlinkability(NamedTuple):
 
 
 def unlinkability(
-    y_true, y_score, *, omega=1.0, n_permutations=200, distances=False, random_state=None
-):
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    omega: float = 1.0,
+    n_permutations: int = 200,
+    distances: bool = False,
+    random_state: Seed = None,
+) -> Unlinkability:
     """Estimate D_sys, the global measure of unlinkability, from linkage scores.
 
     Both classes are counted in bins that hold equal shares of them: of n mated and as many
@@ -165,7 +175,9 @@ def unlinkability(
     )
 
 
-def local_linkability(mated, non_mated, omega):
+def local_linkability(
+    mated: NDArray[Any], non_mated: NDArray[Any], omega: float
+) -> NDArray[np.float64]:
     """Local measure D(s) of Gomez-Barrero et al. (2018).
 
     ``p(H_m | s) - p(H_nm | s)``, floored at 0, which in terms of the likelihood ratio is

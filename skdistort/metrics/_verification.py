@@ -9,16 +9,25 @@ Everywhere, a pair is accepted at ``similarity >= threshold`` (``distance <= thr
 FNMR and FMR are the false non-match and the false match rate of ISO/IEC 19795-1.
 """
 
+from __future__ import annotations
+
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ._scores import check_scores, in_input_units
 from ._vertices import class_sizes, crossing, hull, interpolate, sign_change, vertices
 
 
-def equal_error_rate(y_true, y_score, *, method="interp", distances=False):
+def equal_error_rate(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    method: Literal["interp", "midpoint", "rocch"] = "interp",
+    distances: bool = False,
+) -> tuple[float, float]:
     """Equal error rate: where the false match and the false non-match rate meet.
 
     The value is exact, with ties as without: counts are integers, and the crossing is worked out
@@ -80,7 +89,9 @@ def equal_error_rate(y_true, y_score, *, method="interp", distances=False):
     return eer, in_input_units(threshold, distances)
 
 
-def det_points(y_true, y_score, *, distances=False):
+def det_points(
+    y_true: ArrayLike, y_score: ArrayLike, *, distances: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]:
     """Error rates at every distinct score, from the most lenient to the strictest threshold.
 
     Parameters
@@ -126,7 +137,9 @@ def det_points(y_true, y_score, *, distances=False):
     return fmr, fnmr, in_input_units(thresholds[:-1], distances)
 
 
-def fnmr_at_fmr(y_true, y_score, target_fmr, *, distances=False):
+def fnmr_at_fmr(
+    y_true: ArrayLike, y_score: ArrayLike, target_fmr: float, *, distances: bool = False
+) -> tuple[float, float]:
     """Lowest false non-match rate among the thresholds whose false match rate is low enough.
 
     Parameters
@@ -209,7 +222,9 @@ class OperatingPoints(NamedTuple):
     zero_fmr: OperatingPoint
 
 
-def operating_points(y_true, y_score, *, distances=False):
+def operating_points(
+    y_true: ArrayLike, y_score: ArrayLike, *, distances: bool = False
+) -> OperatingPoints:
     """FMR100, FMR1000 and ZeroFMR: the lowest FNMR with FMR at most 1 %, 0.1 % and 0.
 
     Fewer than 100 or 1000 impostor pairs allow no false match at the first or the second, which
@@ -258,7 +273,7 @@ def operating_points(y_true, y_score, *, distances=False):
     )
 
 
-def d_prime(y_true, y_score, *, distances=False):
+def d_prime(y_true: ArrayLike, y_score: ArrayLike, *, distances: bool = False) -> float:
     """Sensitivity index d': how far apart genuine and impostor scores lie, in their spread.
 
     Unlike error rates it changes under maps of the scores other than a shift and a scale, and it
@@ -298,14 +313,16 @@ def d_prime(y_true, y_score, *, distances=False):
     """
     genuine, scores = check_scores(y_true, y_score, distances)
     classes = scores[genuine], scores[~genuine]
-    difference = np.subtract(*(float(s.mean(dtype=np.float64)) for s in classes))
+    difference = np.subtract(*(float(s.mean(dtype=np.float64)) for s in classes))  # type: ignore[call-overload]
     spread = np.sqrt(sum(s.var(dtype=np.float64) for s in classes) / 2)
     if spread == 0:
         return float(np.copysign(np.inf, difference)) if difference else 0.0
     return float(difference / spread)
 
 
-def best_f1_threshold(y_true, y_score, *, distances=False):
+def best_f1_threshold(
+    y_true: ArrayLike, y_score: ArrayLike, *, distances: bool = False
+) -> tuple[float, float]:
     """Threshold of the highest F1 of accepting genuine pairs.
 
     Paper A reports (FMR + FNMR) / 2 at this threshold, chosen on the data it is reported for,

@@ -5,10 +5,13 @@ that read it do not, nor does the validation of input: see :mod:`skdistort.metri
 and :mod:`skdistort.metrics._scores`.
 """
 
+from __future__ import annotations
+
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression
 
 # Scores in each class's sample; below a few times this, sorting everything costs less.
@@ -25,7 +28,9 @@ class Vertex(NamedTuple):
     accepted: int
 
 
-def vertices(genuine, scores):
+def vertices(
+    genuine: NDArray[np.bool_], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
     """Count the errors at every distinct score, and at one beyond the best of them.
 
     Parameters
@@ -60,7 +65,7 @@ def vertices(genuine, scores):
     )
 
 
-def class_sizes(genuine):
+def class_sizes(genuine: NDArray[np.bool_]) -> tuple[int, int]:
     """Count the genuine and the impostor pairs.
 
     Parameters
@@ -77,7 +82,7 @@ def class_sizes(genuine):
     return n_genuine, genuine.size - n_genuine
 
 
-def crossing(genuine, scores):
+def crossing(genuine: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[Vertex, ...]:
     """Find the neighbouring vertices between which FMR - FNMR turns negative, among all scores.
 
     Parameters
@@ -98,7 +103,13 @@ def crossing(genuine, scores):
     return found or _crossing_between(genuine, scores, -np.inf, np.inf)
 
 
-def sign_change(thresholds, rejected, accepted, n_genuine, n_impostor):
+def sign_change(
+    thresholds: NDArray[Any],
+    rejected: NDArray[Any],
+    accepted: NDArray[Any],
+    n_genuine: int,
+    n_impostor: int,
+) -> tuple[Vertex, ...] | None:
     """Find the neighbouring vertices between which FMR - FNMR turns negative.
 
     Parameters
@@ -126,7 +137,9 @@ def sign_change(thresholds, rejected, accepted, n_genuine, n_impostor):
     )
 
 
-def interpolate(lenient, strict, n_genuine, n_impostor):
+def interpolate(
+    lenient: Vertex, strict: Vertex, n_genuine: int, n_impostor: int
+) -> tuple[float, float]:
     """Rate and threshold where the segment between two vertices meets FMR = FNMR, exactly.
 
     Parameters
@@ -153,7 +166,9 @@ def interpolate(lenient, strict, n_genuine, n_impostor):
     return float(rejected / n_genuine), float(start + weight * (end - start))
 
 
-def hull(thresholds, rejected, accepted):
+def hull(
+    thresholds: NDArray[Any], rejected: NDArray[Any], accepted: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Keep the vertices on the convex hull of the ROC.
 
     Parameters

@@ -5,13 +5,17 @@ What lives here are functions. The formulas are those of the transformers in
 are in :mod:`skdistort.metrics`.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
+from .._typing import Key
 from ._hashing import BioHashing, IoMHashing, MLPHash
 
 
-def biohash(embeddings, key, n_bits=None):
+def biohash(embeddings: ArrayLike, key: Key, n_bits: int | None = None) -> NDArray[np.uint8]:
     """Hash embeddings to bits by BioHashing: Teoh, Ngo and Goh (2004).
 
     The inner products with orthonormal vectors that the key determines, thresholded at 0.
@@ -60,7 +64,14 @@ def biohash(embeddings, key, n_bits=None):
     return _hash_once(BioHashing(n_bits, key=key), embeddings)
 
 
-def mlp_hash(embeddings, key, n_bits=None, *, n_hidden_layers=3, hidden_units=None):
+def mlp_hash(
+    embeddings: ArrayLike,
+    key: Key,
+    n_bits: int | None = None,
+    *,
+    n_hidden_layers: int = 3,
+    hidden_units: int | None = None,
+) -> NDArray[np.uint8]:
     """Hash embeddings to bits by MLP-Hash: Shahreza, Hahn and Marcel (2023).
 
     A perceptron of random orthonormal weights that the key determines, with rectified linear
@@ -111,7 +122,9 @@ def mlp_hash(embeddings, key, n_bits=None, *, n_hidden_layers=3, hidden_units=No
     return _hash_once(scheme, embeddings)
 
 
-def iom_hash(embeddings, key, n_hashes=300, *, n_projections=16):
+def iom_hash(
+    embeddings: ArrayLike, key: Key, n_hashes: int = 300, *, n_projections: int = 16
+) -> NDArray[np.unsignedinteger]:
     """Hash embeddings to indices by Index-of-Max hashing, IoM-GRP: Jin et al. (2018).
 
     Each index says which of `n_projections` Gaussian random vectors has the greatest inner
@@ -161,7 +174,7 @@ def iom_hash(embeddings, key, n_hashes=300, *, n_projections=16):
     return _hash_once(IoMHashing(n_hashes, key=key, n_projections=n_projections), embeddings)
 
 
-def hamming_similarity(left, right):
+def hamming_similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:
     """Share of the positions where two hashes agree, of bits or of indices.
 
     Parameters

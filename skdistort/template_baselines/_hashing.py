@@ -18,12 +18,15 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..keys import keyed_normals, keyed_orthonormal
+from ..persistence import PersistenceMixin
 
 # Values of one block of projections: 32 MB in float64.
 _BLOCK = 2**22
 
 
-class _KeyedHashing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class _KeyedHashing(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator
+):
     """What the hashing transformers share: subclasses draw weights and apply them."""
 
     @_fit_context(prefer_skip_nested_validation=True)

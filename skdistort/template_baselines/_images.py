@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._images import infer_image_shape, restore_layout, split_layout, with_channels
+from ..persistence import PersistenceMixin
 
 
 def blur(images, sigma):
@@ -74,7 +75,7 @@ def pixelate(images, block_size):
     return images
 
 
-class _ImageFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class _ImageFilter(OneToOneFeatureMixin, TransformerMixin, PersistenceMixin, BaseEstimator):
     """What the image transformers share: subclasses filter ``(n, height, width, channels)``."""
 
     @_fit_context(prefer_skip_nested_validation=True)

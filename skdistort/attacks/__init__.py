@@ -1,0 +1,39 @@
+"""Attacks on templates, and the report of what they achieve: inversion, replay, linkage, keys.
+
+What lives here learns from an attacker's own images, of other subjects than the victims', and
+measures what stolen templates then give away. Each attack is a plain function of embeddings or
+images, or a small object with ``fit``; :func:`protection_report` runs them all against a fitted
+:class:`skdistort.DistortionGenerator`. The error rates of honest comparisons and the estimate of
+unlinkability do not live here: see :mod:`skdistort.metrics`. Other template protections to
+compare with are in :mod:`skdistort.template_baselines`.
+"""
+
+from ._closed_form import AffineInversion, BlindGuess, NegationInversion, RidgeInversion
+from ._key_recovery import key_recovery_curve, recover_rotation, smallest_sufficient
+from ._linkage import LinkagePairs, TemplateLinker, draw_linkage_pairs
+from ._matching import decision_thresholds, match_rate, paired_scores
+from ._multiplicity import pool_embeddings
+from ._network import NetworkInversion
+from ._reconstruction import reconstruction_quality
+from ._report import ProtectionReport, protection_report
+
+__all__ = [
+    "AffineInversion",
+    "BlindGuess",
+    "LinkagePairs",
+    "NegationInversion",
+    "NetworkInversion",
+    "ProtectionReport",
+    "RidgeInversion",
+    "TemplateLinker",
+    "decision_thresholds",
+    "draw_linkage_pairs",
+    "key_recovery_curve",
+    "match_rate",
+    "paired_scores",
+    "pool_embeddings",
+    "protection_report",
+    "reconstruction_quality",
+    "recover_rotation",
+    "smallest_sufficient",
+]

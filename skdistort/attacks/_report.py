@@ -1,0 +1,354 @@
+"""Every attack against one generator, in tables and on the leak scale: `protection_report`.
+
+What each section measures is in :mod:`skdistort.attacks._sections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from .._typing import Seed
+from ..base import spawn_rng
+from ..displays import import_matplotlib
+from ..metrics._tables import format_table
+from . import _sections
+from ._evidence import Evidence
+from ._key_recovery import smallest_sufficient
+from ._system import AttackedSystem
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..distortion import DistortionGenerator
+
+_TITLES = {
+    "verification": "Verification of honest probes",
+    "inversion": "Inversion: reconstructions of the image, and their type-2 match rates",
+    "replay": "Replay: share of probes accepted",
+    "linkage": "Linkage of templates",
+    "key_recovery": "Key recovery where one key serves all records: match rate at FMR 1 %",
+    "multiplicity": "Multiplicity: inversion of several templates of a subject",
+}
+
+
+@dataclass(frozen=True)
+class ProtectionReport:
+    """What attacks achieve against templates; ``str()`` lays it out as tables.
+
+    Match rates are of type 2: a reconstruction is compared with other images of its subject than
+    those whose templates it was made from. ``F_fmr_1%`` is the rate under the embedder F at the
+    threshold whose false match rate on plain images is 1 %, ``F'_fmr_1%`` that under the
+    held-out embedder, and so on.
+
+    Attributes
+    ----------
+    verification : list of dict
+        Error rates of honest comparisons, as in :class:`skdistort.metrics.VerificationReport`.
+    inversion : list of dict
+        Each with ``attack``, ``sees`` (what is inverted), ``key`` ("none" if the generator has
+        none, "known" to the attacker, who can make templates under it, or "unknown", a key for
+        each record), ``ssim``, ``mse``, ``abs_pearson`` and match rates. The first row is the
+        blind guess, the last the embedding-only limit: the ends of the leak scale.
+    replay : list of dict
+        Each with ``probe``, ``store`` and the shares accepted at the thresholds "eer", "fmr_1%"
+        and "fmr_0.1%" of honest probes against templates.
+    linkage : list of dict or None
+        Each with ``keys``, ``linker``, ``mated`` (pairs; as many are non-mated), and ``d_sys``,
+        ``corrected``, ``null_mean`` and ``p_value`` of :func:`skdistort.metrics.unlinkability`.
+        With keys, mated templates are of one image, and "one for all" pools several pairs of
+        keys. Without, they are of two images of one subject, and nothing hides that.
+    key_recovery : list of dict or None
+        ``n_pairs`` known pairs and the ``match_rate`` of templates that were rotated back; None
+        for a keyless generator.
+    key_known_match_rate : float or None
+        That rate where the key is known.
+    multiplicity : list of dict or None
+        ``templates`` of a subject, their ``pooling``, and the measures of ``inversion``; None for
+        a keyless generator if the attacker's subjects are not known.
+    """
+
+    verification: list
+    inversion: list
+    replay: list
+    linkage: list
+    key_recovery: list | None = None
+    key_known_match_rate: float | None = None
+    multiplicity: list | None = None
+
+    @property
+    def blind_ssim(self) -> float:
+        """Look up the lower end of the leak scale.
+
+        Returns
+        -------
+        float
+            Mean SSIM of the blind guess.
+        """
+        return self.inversion[0]["ssim"]
+
+    @property
+    def limit_ssim(self) -> float:
+        """Look up the end of the leak scale that is to be aimed at.
+
+        Returns
+        -------
+        float
+            Mean SSIM of the embedding-only limit.
+        """
+        return self.inversion[-1]["ssim"]
+
+    def pairs_to_recover_key(self, share: float) -> int | None:
+        """Find how many known pairs undo the rotation as well as a share of what the key would.
+
+        Parameters
+        ----------
+        share : float
+            Share, in [0, 1], of the match rate that the key itself gives.
+
+        Returns
+        -------
+        int or None
+            The smallest number of those tried; None if there is no key or none is enough.
+        """
+        if self.key_recovery is None:
+            return None
+        return smallest_sufficient(self.key_recovery, share * self.key_known_match_rate)  # type: ignore[operator]
+
+    def __str__(self):
+        """Aligned text."""
+        parts = []
+        for name, title in _TITLES.items():
+            rows = getattr(self, name)
+            if rows is not None:
+                parts.append(f"{title}\n{format_table(rows)}")
+            if name == "key_recovery" and rows is not None:
+                half, most = self.pairs_to_recover_key(0.5), self.pairs_to_recover_key(0.9)
+                parts[-1] += (
+                    f"\nwith the key itself: {self.key_known_match_rate:.4f}; half of that from "
+                    f"{half} known pairs, 90 % from {most}"
+                )
+        return "\n\n".join(parts)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the leak scale: the SSIM of each attack between blind guess and limit.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            What was drawn on.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            ax = import_matplotlib("pyplot").subplots(layout="constrained")[1]
+        attacks = self.inversion[1:-1]
+        names = list(dict.fromkeys(row["attack"] for row in attacks))
+        ax.axvspan(self.blind_ssim, self.limit_ssim, color="0.92", zorder=0)
+        for value, name in ((self.blind_ssim, "blind guess"), (self.limit_ssim, "limit")):
+            ax.axvline(value, color="0.4", linestyle="--", linewidth=1)
+            ax.annotate(
+                f"{name}\n{value:.2f}",
+                (value, 1),
+                xycoords=ax.get_xaxis_transform(),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize="small",
+            )
+        for key in dict.fromkeys(row["key"] for row in attacks):
+            of_key = [row for row in attacks if row["key"] == key]
+            ax.plot(
+                [row["ssim"] for row in of_key],
+                [names.index(row["attack"]) for row in of_key],
+                "o",
+                label=f"key: {key}",
+            )
+        ax.set(xlabel="SSIM of reconstruction and image", yticks=range(len(names)))
+        ax.set_yticklabels(names)
+        ax.invert_yaxis()
+        ax.legend(fontsize="small")
+        return ax
+
+
+def protection_report(
+    generator: DistortionGenerator,
+    embedder: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    X_attack: ArrayLike,
+    y_attack: ArrayLike | None = None,
+    *,
+    epochs: int = 10,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    filters: Sequence[int] = (16, 32, 64),
+    distance: str | Callable[..., Any] = "mse",
+    multiplicities: Sequence[int] = (1, 2, 5),
+    n_key_pairs: int = 200,
+    max_pairs: int = 2000,
+    verbose: int = 0,
+    random_state: Seed = None,
+) -> ProtectionReport:
+    """Attack a generator's templates in every way of this module, and tabulate what it yields.
+
+    The attacker has the generator, its embedder F and images of his own, `X_attack`, and learns
+    from the templates that he makes of them. He attacks the templates of `X`, of subjects that he
+    has no image of. What he knows of the key is part of each attack: nothing, in what ISO/IEC
+    30136 calls the general model, or all, in the full disclosure model.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        The fitted generator under attack.
+    embedder : estimator, keras.Model or keras.layers.Layer
+        The held-out embedder F', which neither the generator nor an attack has seen: it tells
+        whether a reconstruction shows the subject or merely deceives F. A fitted estimator, such
+        as a :class:`skdistort.TripletEmbedder` or a :class:`sklearn.frozen.FrozenEstimator` of
+        one, whose ``transform`` takes images in the layout and units of `X`; or a Keras model or
+        layer as for the generator. Embeddings are compared by squared distance, so they should
+        have unit length.
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        The victims' images, in the units of the generator.
+    y : array-like of shape (n_samples,)
+        Their subjects, at least two, of which one has two images.
+    X_attack : array-like of shape (n_attack, n_features) or (n_attack, h, w[, c])
+        The attacker's images, of other subjects. What he knows of the victims too, the report
+        counts as leaked.
+    y_attack : array-like of shape (n_attack,) or None, default=None
+        Their subjects. For a keyless generator the trained linker and multiplicity need them; for
+        a keyed one, None takes each image for a subject.
+    epochs : int, default=10
+        Passes over `X_attack` of the attacks that train a network.
+    batch_size : int, default=64
+        Images in a batch of theirs.
+    learning_rate : float, default=2e-3
+        Adam's learning rate at the start of theirs.
+    filters : tuple of int, default=(16, 32, 64)
+        Convolution maps of each level of their networks, the finest first.
+    distance : str or callable, default="mse"
+        The image distance that they minimise, as for :class:`NetworkInversion`.
+    multiplicities : tuple of int, default=(1, 2, 5)
+        How many templates of a subject to pool.
+    n_key_pairs : int, default=200
+        Pairs of keys that linkage is measured over where one key serves all records. Few of them
+        feign linkability; see :func:`draw_linkage_pairs`.
+    max_pairs : int, default=2000
+        The most mated pairs of linkage, and as many non-mated.
+    verbose : int, default=0
+        0 silent, 1 a progress bar for each training, 2 a line an epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the attacks and draws pairs and keys.
+
+    Returns
+    -------
+    ProtectionReport
+        The tables, and the leak scale as a plot.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not match the generator or one another, no subject has two images, or a
+        parameter is out of range.
+    TypeError
+        If `embedder` is nothing that can be one.
+    sklearn.exceptions.NotFittedError
+        If the generator or the embedder is not fitted.
+
+    Notes
+    -----
+    A network that is trained longer, or another, may invert better: what is reported is a lower
+    bound on what leaks. The embedding-only limit is one of the same training.
+
+    Where one key serves all records, the distances between templates are those between the
+    embeddings, whatever the key. Two databases of the same people can then be matched as a whole,
+    which the linkage of single pairs does not show. A key for each record leaves no such thing.
+
+    All pairs of `X` are compared: their scores take 0.5 GB at 10,000 images.
+
+    Attacks on a key that serves all records use the generator's own key, or a random one if it
+    has none set; all other keys are random, 128 bits each.
+
+    References
+    ----------
+    Mai, Cao, Yuen, Jain, "On the reconstruction of face images from deep face templates", IEEE
+    Transactions on Pattern Analysis and Machine Intelligence 41 (2019).
+
+    Gomez-Barrero, Galbally, Rathgeb, Busch, "General framework to evaluate unlinkability in
+    biometric template protection systems", IEEE Transactions on Information Forensics and
+    Security 13 (2018).
+
+    ISO/IEC 30136:2018, "Performance testing of biometric template protection schemes".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from skdistort import DistortionGenerator, TripletEmbedder
+    >>> from skdistort.attacks import protection_report
+    >>> X, y = load_digits(return_X_y=True)
+    >>> small = {"filters": (4,), "epochs": 1, "random_state": 0}
+    >>> generator = DistortionGenerator(TripletEmbedder(3, **small), **small).fit(X[:300], y[:300])
+    >>> held_out = PCA(8, whiten=True).fit(X[300:600])
+    >>> report = protection_report(
+    ...     generator, held_out, X[600:800], y[600:800], X[800:1000], **small
+    ... )
+    >>> report.inversion[0]["attack"], report.inversion[-1]["attack"]
+    ('blind guess', 'embedding-only limit')
+    """
+    rng = check_random_state(random_state)
+    system = AttackedSystem(generator, embedder, X, spawn_rng(rng))
+    images, attack_images = system.images(X), system.images(X_attack)
+    labels = column_or_1d(y)
+    attack_labels = None if y_attack is None else column_or_1d(y_attack)
+    check_consistent_length(images, labels)
+    check_consistent_length(attack_images, attack_labels)
+    n_images = np.unique(labels, return_counts=True)[1]
+    if n_images.size < 2 or n_images.max() < 2:
+        raise ValueError(
+            f"y must hold two subjects, one of them with two images; got {n_images.size} subjects "
+            f"with at most {n_images.max(initial=0)}."
+        )
+    multiplicities = tuple(multiplicities)
+    if not multiplicities or min(multiplicities) < 1:
+        raise ValueError(f"multiplicities must be positive integers, got {multiplicities!r}.")
+    training = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "filters": filters,
+        "distance": distance,
+        "verbose": verbose,
+    }
+    evidence = Evidence(system, images, labels, attack_images, attack_labels)
+    invert_rng, link_rng, recover_rng, multiply_rng = (spawn_rng(rng) for _ in range(4))
+    curve, limit = _sections.recover_key(evidence, recover_rng) if system.keyed else (None, None)
+    multiplicity = None
+    if system.keyed or attack_labels is not None:
+        multiplicity = _sections.multiply(evidence, multiplicities, training, multiply_rng)
+    return ProtectionReport(
+        verification=evidence.verification,
+        inversion=_sections.invert(evidence, training, invert_rng),
+        replay=_sections.replay(evidence),
+        linkage=_sections.link(
+            evidence, n_key_pairs=n_key_pairs, max_pairs=max_pairs, rng=link_rng
+        ),
+        key_recovery=curve,
+        key_known_match_rate=limit,
+        multiplicity=multiplicity,
+    )

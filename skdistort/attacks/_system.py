@@ -1,0 +1,166 @@
+"""The system under attack: a generator and a held-out embedder, on images in ``[0, 1]``.
+
+Knows units, layouts and keys, so that nothing else of the attacks has to.
+"""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .._backend import keras
+from .._embedders import check_embedder, fit_embedder
+from .._images import as_images, from_unit_range, restore_layout, split_layout, to_unit_range
+
+_KEY_BYTES = 16
+
+
+class AttackedSystem:
+    """A fitted generator, and an embedder F' that it was not trained with.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        Fitted.
+    embedder : estimator, keras.Model or keras.layers.Layer
+        F'.
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        Images that show the layout in which F' takes them.
+    rng : numpy.random.RandomState
+        Draws keys.
+    """
+
+    def __init__(self, generator, embedder, X, rng):
+        check_is_fitted(generator)
+        self.generator = generator
+        self._rng = rng
+        self._layout = split_layout(X)[1]
+        self._embed_held_out = _as_function(embedder, generator.image_shape_, generator.batch_size)
+        self.keyed = generator.keyed_
+        # What serves all records: the generator's own key, or one for the occasion.
+        self.key = generator.key if self.keyed else None
+        if self.keyed and self.key is None:
+            self.key = self.fresh_keys(1)[0]
+
+    def fresh_keys(self, n):
+        """Draw keys that nobody has.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        list of bytes
+            The keys.
+        """
+        return [self._rng.bytes(_KEY_BYTES) for _ in range(n)]
+
+    def images(self, X):
+        """Bring images to ``(n, height, width, channels)`` and to pixels in ``[0, 1]``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images in the units of the generator.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, height, width, channels), dtype float32
+            The images.
+        """
+        images = as_images(X, self.generator.image_shape_)
+        return np.clip(to_unit_range(images, self.generator.pixel_range_), 0, 1)
+
+    def templates(self, images, keys=None):
+        """Distort images, under one key or a list of keys; None is the key for all, if any.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n_samples, height, width, channels)
+            Pixels in ``[0, 1]``.
+        keys : bytes, int, list of these or None, default=None
+            The keys.
+
+        Returns
+        -------
+        ndarray of the shape of images, dtype float32
+            Templates, pixels in ``[0, 1]``.
+        """
+        distorted = self.generator.transform(self._in_units(images), self._keys(keys))
+        return np.clip(to_unit_range(distorted, self.generator.pixel_range_), 0, 1)
+
+    def embed(self, images):
+        """Embed images or templates by F.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n_samples, height, width, channels)
+            Pixels in ``[0, 1]``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            Embeddings, no key involved.
+        """
+        return self.generator.embed(self._in_units(images))
+
+    def embed_probe(self, images, keys=None):
+        """Embed what is presented at verification, under the keys of the claimed templates.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n_samples, height, width, channels)
+            Pixels in ``[0, 1]``.
+        keys : bytes, int, list of these or None, default=None
+            The keys.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            What is compared with the embeddings of templates.
+        """
+        return self.generator.embed_probe(self._in_units(images), self._keys(keys))
+
+    def embed_held_out(self, images):
+        """Embed images by F'.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n_samples, height, width, channels)
+            Pixels in ``[0, 1]``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m'), dtype float32
+            Embeddings.
+        """
+        rows = self._in_units(images).reshape(len(images), -1)
+        found = np.asarray(self._embed_held_out(restore_layout(rows, self._layout)))
+        if found.ndim != 2 or len(found) != len(images):
+            raise ValueError(
+                f"embedder must give one vector an image, ({len(images)}, m), got shape "
+                f"{found.shape}."
+            )
+        return found
+
+    def _keys(self, keys):
+        # Keys for a generator without any make no difference, as no key does for its templates.
+        return (self.key if keys is None else keys) if self.keyed else None
+
+    def _in_units(self, images):
+        return from_unit_range(images, self.generator.pixel_range_)
+
+
+def _as_function(embedder, image_shape, batch_size):
+    """Find the function from images, in the layout of the data, to embeddings."""
+    if hasattr(embedder, "transform"):
+        check_is_fitted(embedder)
+        return embedder.transform
+    if not isinstance(embedder, keras.layers.Layer):
+        raise TypeError(
+            "embedder must be a fitted estimator with transform, or a Keras model or layer; got "
+            f"{type(embedder).__name__}."
+        )
+    check_embedder(embedder, image_shape)
+    network = fit_embedder(embedder, np.empty((0, *image_shape)), None, defaults={})
+    return lambda X: network.predict(as_images(X, image_shape), batch_size)

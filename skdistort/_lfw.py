@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._typing import FilePath, Names
-from .trials import TrialList
+from .trials import TrialList, numbered_lines
 
 
 class LfwPairs(NamedTuple):
@@ -75,8 +75,7 @@ def read_lfw_pairs(path: FilePath) -> LfwPairs:
     >>> pairs.trials.right.tolist()
     ['Ann_Lee/Ann_Lee_0004.jpg', 'Bo_Ek/Bo_Ek_0001.jpg']
     """
-    with open(path, encoding="utf-8") as file:
-        stripped = [(number, line.strip()) for number, line in enumerate(file, 1)]
+    stripped = [(number, line.strip()) for number, line in numbered_lines(path)]
     lines = [(number, line) for number, line in stripped if line]
     if not lines:
         raise ValueError(f"{os.fspath(path)} holds no pairs.")

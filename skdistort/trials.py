@@ -8,6 +8,7 @@ nor scores it: encode each of :attr:`TrialList.utterances` once, then score the 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -159,7 +160,8 @@ def read_trials(path: FilePath, format: Literal["auto", "voxceleb", "kaldi"] = "
     ------
     ValueError
         If `format` is unknown, a line is not of that format, the first line could be of both, or
-        the file holds no trial. The message has the file, the line's number and its text.
+        the file holds no trial or is no text in UTF-8. The message has the file, the line's number
+        and its text.
 
     See Also
     --------
@@ -179,22 +181,21 @@ def read_trials(path: FilePath, format: Literal["auto", "voxceleb", "kaldi"] = "
         raise ValueError(f"format must be one of {['auto', *_FORMATS]}, got {format!r}.")
     chosen: Any = _FORMATS.get(format)
     columns: tuple[list[str], list[str], list[str]] = [], [], []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            words = line.split()
-            if not words:
-                continue
-            chosen = chosen or _detected(words)
-            if chosen is None or not _fits(words, chosen):
-                expected = [chosen] if chosen else _FORMATS.values()
-                raise ValueError(
-                    f"{os.fspath(path)}, line {number}, must hold "
-                    f"{' or '.join(map(_spelling, expected))}, got {line.strip()!r}."
-                )
-            # Lists of words, if kept, would cost the garbage collector more time than all else.
-            columns[0].append(words[0])
-            columns[1].append(words[1])
-            columns[2].append(words[2])
+    for number, line in numbered_lines(path):
+        words = line.split()
+        if not words:
+            continue
+        chosen = chosen or _detected(words)
+        if chosen is None or not _fits(words, chosen):
+            expected = [chosen] if chosen else _FORMATS.values()
+            raise ValueError(
+                f"{os.fspath(path)}, line {number}, must hold "
+                f"{' or '.join(map(_spelling, expected))}, got {line.strip()!r}."
+            )
+        # Lists of words, if kept, would cost the garbage collector more time than all else.
+        columns[0].append(words[0])
+        columns[1].append(words[1])
+        columns[2].append(words[2])
     if not columns[0]:
         raise ValueError(f"{os.fspath(path)} holds no trials.")
     sides = [column for i, column in enumerate(columns) if i != chosen.label_column]
@@ -312,6 +313,33 @@ def make_trials(
     pairs = np.sort(order[np.concatenate((genuine, impostor), axis=1)], axis=0)
     is_genuine = np.arange(pairs.shape[1]) < genuine.shape[1]
     return TrialList(is_genuine, *names[pairs])
+
+
+def numbered_lines(path: FilePath) -> Iterator[tuple[int, str]]:
+    """Go through the lines of a text file, with their numbers from 1.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file, in UTF-8.
+
+    Yields
+    ------
+    number : int
+        Number of the line.
+    line : str
+        Its text.
+
+    Raises
+    ------
+    ValueError
+        If the file is no text in UTF-8.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            yield from enumerate(file, 1)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{os.fspath(path)} is no text in UTF-8: {error}.") from error
 
 
 def _draw(name, n_pairs, begin, end, rng):

@@ -88,6 +88,14 @@ def test_wrong_files_are_refused(tmp_path, text, format, message):
     assert format == "csv" or str(path) in str(error.value)
 
 
+def test_what_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "trials.txt"
+    path.write_bytes(b"1 a b\n1 a \xff\n")
+    with pytest.raises(ValueError, match="trials.txt is no text in UTF-8") as refusal:
+        read_trials(path)
+    assert not isinstance(refusal.value, UnicodeError)
+
+
 def test_a_line_of_both_formats_can_be_read_by_name(tmp_path):
     path = write(tmp_path / "list.txt", "1 a target\n")
     assert as_tuples(read_trials(path, "voxceleb")) == [(True, "a", "target")]

@@ -18,8 +18,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from skdistort import DistortionGenerator
+from skdistort.attacks import protection_report
 from skdistort.datasets import read_lfw_pairs, read_photos
 from skdistort.keys import key_rotation
 from skdistort.metrics import (
@@ -114,6 +118,35 @@ def judge(enrolled, probes, trials, folds, names):
     return scores
 
 
+def attack(generator, X, who, X_attack, options):
+    """Print and draw what attacks achieve, on so many photos of each side as ``--attack`` says."""
+    rng = np.random.RandomState(options.seed)
+    # Photos of people who have two at least, for a reconstruction is compared with the others.
+    several = np.flatnonzero(np.isin(who, [name for name, n in Counter(who).items() if n > 1]))
+    victims = several[np.sort(rng.permutation(len(several))[: options.attack])]
+    known = np.sort(rng.permutation(len(X_attack))[: 3 * options.attack])
+    held_out = make_pipeline(FunctionTransformer(as_grey_thumbnails), PCA(100), Normalizer())
+    held_out.fit(X_attack[known].astype(np.float32))
+    report = protection_report(
+        generator,
+        held_out,
+        X[victims].astype(np.float32),
+        who[victims],
+        X_attack[known].astype(np.float32),
+        epochs=options.attack_epochs,
+        multiplicities=(1,),
+        random_state=options.seed,
+    )
+    print(report)
+    report.plot().figure.savefig(f"{options.picture.rsplit('.', 1)[0]}-attacks.png")
+
+
+def as_grey_thumbnails(X):
+    """Reduce photos to 28x28 grey values, of which F' keeps the eigenfaces."""
+    grey = X.mean(axis=3)
+    return grey.reshape(len(X), 28, 4, 28, 4).mean(axis=(2, 4)).reshape(len(X), -1)
+
+
 def some_trials(trials, chosen):
     """Choose among trials."""
     return TrialList(trials.labels[chosen], trials.left[chosen], trials.right[chosen])
@@ -134,6 +167,10 @@ def main():
     parser.add_argument("--alpha", type=float, default=0.2)
     parser.add_argument("--pi-emb", type=float, default=0.5)
     parser.add_argument("--distance", default="mse")
+    parser.add_argument(
+        "--attack", type=int, help="photos to attack; three times as many are known"
+    )
+    parser.add_argument("--attack-epochs", type=int, default=6)
     parser.add_argument("--picture", default="faces.png", help="where to draw some templates")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -178,10 +215,10 @@ def main():
         shown_templates[shown & funneled_rows] = distort(
             generator, funneled_X[shown & funneled_rows]
         )
-    rows = np.flatnonzero(np.isin(people, judged_people))
+    judged_rows = np.flatnonzero(np.isin(people, judged_people))
     rng = np.random.RandomState(options.seed)
-    for i in range(0, len(rows), CHUNK):
-        some = rows[i : i + CHUNK]
+    for i in range(0, len(judged_rows), CHUNK):
+        some = judged_rows[i : i + CHUNK]
         for name, images in baseline_templates(X[some] / 255, rng).items():
             enrolled[name][some] = embed(embedder, np.rint(255 * images))
     probes = dict.fromkeys(enrolled, plain)
@@ -209,6 +246,9 @@ def main():
     figure = plot_overview(originals[first] / 255, templates[first] / 255, curves)
     figure.savefig(options.picture, dpi=150)
     print(f"{options.picture} drawn")
+    if options.attack:
+        # The last generator, on the people that it was judged on.
+        attack(generator, X[rows], people[rows], X[~rows], options)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ def _report(generator, X, y, options):
 
 
 def _draw(images, templates, curves, path):
+    from ._replacing import replacing
     from .plotting import plot_overview
 
     try:
@@ -129,10 +130,8 @@ def _draw(images, templates, curves, path):
     except ImportError as error:
         print(f"\nNo picture: {error}")
         return
-    # Written under another name first, so that nobody sees half a picture.
-    unfinished = f"{path}.part"
-    figure.savefig(unfinished, format=os.path.splitext(path)[1][1:], dpi=150)
-    os.replace(unfinished, path)
+    with replacing(path) as file:
+        figure.savefig(file, format=os.path.splitext(path)[1][1:], dpi=150)
     print(f"\nPicture: {path}")
 
 

@@ -14,10 +14,9 @@ executed does.
 
 import hashlib
 import json
-import os
-import secrets
-from contextlib import contextmanager
 from pathlib import Path
+
+from ._replacing import replacing
 
 _SIGNATURE = b"skdistort model "
 _VERSION = 1
@@ -43,7 +42,7 @@ def write_model(path, document, arrays):
     """
     text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
     digest = hashlib.sha256()
-    with _replacing(Path(path)) as file:
+    with replacing(path) as file:
 
         def write(part):
             digest.update(part)
@@ -98,31 +97,3 @@ def read_model(path):
     if stop > len(content) or not isinstance(document, dict):
         raise ValueError("it is damaged: its document is not where it should be")
     return document, content[stop:]
-
-
-@contextmanager
-def _replacing(path):
-    """Give a new file, which takes the place of the one at `path` when all is on the disk."""
-    # In the same folder: only within one file system is a file renamed in one step.
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(unfinished, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder):
-    """Bring a renaming to the disk, where the system lets a folder be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

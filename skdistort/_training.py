@@ -104,7 +104,7 @@ def train(
     part_names,
     batches,
     *,
-    validation,
+    validation=None,
     settings,
     signature,
     epochs,
@@ -181,7 +181,8 @@ def train(
     if verbose == 1:
         own_callbacks.append(ProgressBar())
     callbacks = callbacks or []
-    if signature is None:
+    # A callback may change the model in ways that the next fit must not inherit.
+    if signature is None or callbacks:
         compiled = nullcontext(build())
     else:
         compiled = _TRAINERS.borrow((signature, learning_rate, n_steps), build)

@@ -35,8 +35,10 @@ class _ErrorCurveDisplay:
         _coordinates: Callable[..., tuple[Any, Any]]
         _lay_out: Callable[[], None]
 
-        def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
-            self.fmr, self.fnmr, self.name = fmr, fnmr, name
+    def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
+        self.fmr = fmr
+        self.fnmr = fnmr
+        self.name = name
 
     @classmethod
     def from_predictions(
@@ -116,7 +118,7 @@ class _ErrorCurveDisplay:
         return self
 
 
-class DetDisplay(_ErrorCurveDisplay):
+class DetDisplay(_ErrorCurveDisplay):  # numpydoc ignore=PR02
     """Detection error tradeoff: FNMR over FMR, both on probit axes.
 
     Normally distributed scores give straight lines there, and small rates have as much room as
@@ -160,11 +162,6 @@ class DetDisplay(_ErrorCurveDisplay):
     'FMR (%)'
     """
 
-    def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
-        self.fmr = fmr
-        self.fnmr = fnmr
-        self.name = name
-
     @staticmethod
     def _coordinates(fmr, fnmr):
         return _probit(fmr), _probit(fnmr)
@@ -183,7 +180,7 @@ class DetDisplay(_ErrorCurveDisplay):
         self.ax_.set_ylim(top=end, auto=True)
 
 
-class RocDisplay(_ErrorCurveDisplay):
+class RocDisplay(_ErrorCurveDisplay):  # numpydoc ignore=PR02
     """Receiver operating characteristic: the share of genuine pairs accepted over FMR.
 
     Parameters
@@ -219,11 +216,6 @@ class RocDisplay(_ErrorCurveDisplay):
     >>> display.ax_.get_ylabel()
     '1 - FNMR'
     """
-
-    def __init__(self, *, fmr: ArrayLike, fnmr: ArrayLike, name: str | None = None) -> None:
-        self.fmr = fmr
-        self.fnmr = fnmr
-        self.name = name
 
     @staticmethod
     def _coordinates(fmr, fnmr):

@@ -24,6 +24,13 @@ _BLOCK_SIZE = 2048
 _LARGEST = 1e150
 _COUNT = [Interval(Integral, 1, None, closed="left")]
 _COSINE = [Interval(Real, -1, 1, closed="both")]
+_SELECTION: dict = {
+    "Z": ["array-like"],
+    "k": _COUNT,
+    "client_threshold": _COSINE,
+    "impostor_threshold": _COSINE,
+    "groups": ["array-like", None],
+}
 
 
 @validate_params(
@@ -120,15 +127,7 @@ def nearest_by_cosine(
 
 
 @validate_params(
-    {
-        "Z": ["array-like"],
-        "impostor_database": ["array-like"],
-        "k": _COUNT,
-        "client_threshold": _COSINE,
-        "impostor_threshold": _COSINE,
-        "groups": ["array-like", None],
-    },
-    prefer_skip_nested_validation=True,
+    {**_SELECTION, "impostor_database": ["array-like"]}, prefer_skip_nested_validation=True
 )
 def select_from_two_databases(
     Z: ArrayLike,
@@ -202,16 +201,7 @@ def select_from_two_databases(
     )
 
 
-@validate_params(
-    {
-        "Z": ["array-like"],
-        "k": _COUNT,
-        "client_threshold": _COSINE,
-        "impostor_threshold": _COSINE,
-        "groups": ["array-like", None],
-    },
-    prefer_skip_nested_validation=True,
-)
+@validate_params(_SELECTION, prefer_skip_nested_validation=True)
 def select_clients_and_impostors(
     Z: ArrayLike,
     k: int = 10,

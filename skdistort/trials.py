@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
+from ._replacing import replacing
 from ._typing import FilePath, Names, Seed
 
 
@@ -241,14 +242,8 @@ def write_trials(
     columns = [trials.left.tolist(), trials.right.tolist()]
     words = np.where(trials.labels, chosen.genuine, chosen.impostor).tolist()
     columns.insert(chosen.label_column, words)
-    unfinished = f"{os.fspath(path)}.{os.getpid()}.part"
-    try:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{a} {b} {c}\n" for a, b, c in zip(*columns, strict=True))
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
+    with replacing(path, "x", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{a} {b} {c}\n" for a, b, c in zip(*columns, strict=True))
 
 
 def make_trials(

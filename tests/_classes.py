@@ -1,7 +1,13 @@
 """Samples of classes drawn from the two-covariance model, and their density in full."""
 
 import numpy as np
+from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
+
+# At least one class has two samples.
+counts_of_classes = st.lists(st.integers(1, 5), min_size=2, max_size=6).filter(
+    lambda counts: max(counts) > 1
+)
 
 
 def random_covariance(rng, d, rank=None):

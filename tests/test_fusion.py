@@ -1,7 +1,6 @@
 """Fusion and calibration of scores against the formulas, a direct fit and known ratios."""
 
-from unittest import SkipTest
-
+import _contract as contract
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +11,6 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_param_validation,
-    estimator_checks_generator,
     parametrize_with_checks,
 )
 
@@ -200,33 +198,22 @@ def test_score_is_one_minus_the_eer(method):
         fusion.score(scores, np.ones(len(y)))
 
 
-def run(check, *args):
-    try:
-        check(*args)
-    except SkipTest as skip:
-        pytest.fail(f"skipped: {skip}")
-
-
 ESTIMATORS = [ScoreFusion(), ScoreFusion("logistic")]
 
 
 @parametrize_with_checks(ESTIMATORS)
 def test_check(estimator, check):
-    run(check, estimator)
+    contract.run_check(check, estimator)
 
 
-@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.method)
-@pytest.mark.parametrize(
-    "check",
-    [check_dataframe_column_names_consistency, check_param_validation],
-    ids=lambda check: check.__name__,
+@contract.parametrize_with_extra_checks(
+    ESTIMATORS, [check_dataframe_column_names_consistency, check_param_validation]
 )
 def test_extra_check(estimator, check):
-    run(check, "ScoreFusion", estimator)
+    contract.run_extra_check(check, estimator)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.method)
 def test_number_of_checks(estimator):
     # Fewer than a transformer has: there is no transform to check.
-    assert len(list(estimator_checks_generator(estimator))) >= 40
+    assert contract.count_checks(estimator) >= 40

@@ -18,9 +18,14 @@ X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32)
 SMALL = {"epochs": 1, "filters": (4, 8), "random_state": 0}
 SCRIPT = """
-import sys, numpy, {module}
-estimator = {module}.load({opener})
-numpy.save(sys.argv[2], estimator.transform(numpy.load(sys.argv[3])))
+import sys, joblib, numpy, pickle
+folder = sys.argv[1]
+X = numpy.load(folder + "/in.npy")
+for name in ("embedder", "generator"):
+    with open(f"{folder}/{name}.pickle", "rb") as file:
+        estimators = {"pickle": pickle.load(file), "joblib": joblib.load(f"{folder}/{name}.joblib")}
+    for module, estimator in estimators.items():
+        numpy.save(f"{folder}/{name}.{module}.npy", estimator.transform(X))
 """
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -35,18 +40,19 @@ def fitted(request):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("module", ["pickle", "joblib"])
-def test_fresh_process_gives_identical_outputs(fitted, module, tmp_path):
-    stored, outputs, inputs = (tmp_path / name for name in ("model", "out.npy", "in.npy"))
-    if module == "pickle":
-        stored.write_bytes(pickle.dumps(fitted))
-    else:
-        joblib.dump(fitted, stored)
-    np.save(inputs, X[200:])
-    opener = "open(sys.argv[1], 'rb')" if module == "pickle" else "sys.argv[1]"
-    script = SCRIPT.format(module=module, opener=opener)
-    subprocess.run([sys.executable, "-c", script, *map(str, (stored, outputs, inputs))], check=True)
-    np.testing.assert_array_equal(np.load(outputs), fitted.transform(X[200:]))
+def test_fresh_process_gives_identical_outputs(tmp_path):
+    embedder = TripletEmbedder(**SMALL).fit(X[:200], y[:200])
+    generator = DistortionGenerator(FrozenEstimator(embedder), **SMALL).fit(X[:200])
+    np.save(tmp_path / "in.npy", X[200:])
+    fitted = {"embedder": embedder, "generator": generator}
+    for name, estimator in fitted.items():
+        (tmp_path / f"{name}.pickle").write_bytes(pickle.dumps(estimator))
+        joblib.dump(estimator, tmp_path / f"{name}.joblib")
+    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True)
+    for name, estimator in fitted.items():
+        for module in ("pickle", "joblib"):
+            found = np.load(tmp_path / f"{name}.{module}.npy")
+            np.testing.assert_array_equal(found, estimator.transform(X[200:]))
 
 
 def test_pickle_holds_no_keras_objects(fitted):

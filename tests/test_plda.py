@@ -3,23 +3,14 @@
 import subprocess
 import sys
 from itertools import combinations
-from unittest import SkipTest
 
+import _contract as contract
 import numpy as np
 import pytest
-from _classes import draw_classes, draw_model, log_density
+from _classes import counts_of_classes, draw_classes, draw_model, log_density
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.utils.estimator_checks import (
-    check_dataframe_column_names_consistency,
-    check_param_validation,
-    check_set_output_transform,
-    check_set_output_transform_pandas,
-    check_transformer_get_feature_names_out,
-    check_transformer_get_feature_names_out_pandas,
-    estimator_checks_generator,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdistort._two_covariance import diagonalise
 from skdistort.metrics import equal_error_rate, pair_scores
@@ -27,21 +18,11 @@ from skdistort.plda import PLDA, llr_matrix, pair_llr
 
 properties = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
-counts_of_classes = st.lists(st.integers(1, 5), min_size=2, max_size=6).filter(
-    lambda counts: max(counts) > 1
-)
 
 
 def true_llr(left, right, *model):
     apart = log_density([left], *model) + log_density([right], *model)
     return log_density([left, right], *model) - apart
-
-
-def run(check, *args):
-    try:
-        check(*args)
-    except SkipTest as skip:
-        pytest.fail(f"skipped: {skip}")
 
 
 @properties
@@ -252,25 +233,13 @@ def test_keras_is_not_needed():
 
 @parametrize_with_checks([PLDA(), PLDA(shrinkage=None), PLDA(length_norm=False)])
 def test_check(estimator, check):
-    run(check, estimator)
+    contract.run_check(check, estimator)
 
 
-@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
-@pytest.mark.parametrize(
-    "check",
-    [
-        check_dataframe_column_names_consistency,
-        check_param_validation,
-        check_set_output_transform,
-        check_set_output_transform_pandas,
-        check_transformer_get_feature_names_out,
-        check_transformer_get_feature_names_out_pandas,
-    ],
-    ids=lambda check: check.__name__,
-)
-def test_extra_check(check):
-    run(check, "PLDA", PLDA())
+@contract.parametrize_with_extra_checks([PLDA()])
+def test_extra_check(estimator, check):
+    contract.run_extra_check(check, estimator)
 
 
 def test_number_of_checks():
-    assert len(list(estimator_checks_generator(PLDA()))) >= 45
+    assert contract.count_checks(PLDA()) >= 45

@@ -4,8 +4,8 @@ import hashlib
 import pickle
 import subprocess
 import sys
-from unittest import SkipTest
 
+import _contract as contract
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,18 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.stats import kstest, norm
-from sklearn.utils.estimator_checks import (
-    check_dataframe_column_names_consistency,
-    check_get_feature_names_out_error,
-    check_global_output_transform_pandas,
-    check_param_validation,
-    check_set_output_transform,
-    check_set_output_transform_pandas,
-    check_transformer_get_feature_names_out,
-    check_transformer_get_feature_names_out_pandas,
-    estimator_checks_generator,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdistort.keys import keyed_normals, keyed_orthonormal
 from skdistort.metrics import unlinkability
@@ -52,16 +41,6 @@ ESTIMATORS = [
     GaussianBlur(),
     Pixelation(block_size=2),
 ]
-EXTRA_CHECKS = [
-    check_dataframe_column_names_consistency,
-    check_get_feature_names_out_error,
-    check_global_output_transform_pandas,
-    check_param_validation,
-    check_set_output_transform,
-    check_set_output_transform_pandas,
-    check_transformer_get_feature_names_out,
-    check_transformer_get_feature_names_out_pandas,
-]
 SCHEMES = {
     "biohash": biohash,
     "mlp_hash": mlp_hash,
@@ -81,28 +60,19 @@ def embeddings(n_samples, n_features, seed=0):
     return np.random.default_rng(seed).standard_normal((n_samples, n_features))
 
 
-def run(check, *args):
-    try:
-        check(*args)
-    except SkipTest as skip:
-        pytest.fail(f"skipped: {skip}")
-
-
 @parametrize_with_checks(ESTIMATORS)
 def test_check(estimator, check):
-    run(check, estimator)
+    contract.run_check(check, estimator)
 
 
-@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-@pytest.mark.parametrize("check", EXTRA_CHECKS, ids=lambda check: check.__name__)
+@contract.parametrize_with_extra_checks(ESTIMATORS)
 def test_extra_check(estimator, check):
-    run(check, type(estimator).__name__, estimator)
+    contract.run_extra_check(check, estimator)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=contract.name)
 def test_number_of_checks(estimator):
-    assert len(list(estimator_checks_generator(estimator))) >= 45
+    assert contract.count_checks(estimator) >= 45
 
 
 # ---- Keys

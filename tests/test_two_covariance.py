@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from _classes import draw_classes, draw_model, log_density
+from _classes import counts_of_classes, draw_classes, draw_model, log_density
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -19,9 +19,6 @@ from skdistort._two_covariance import (
 
 properties = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
-counts_of_classes = st.lists(st.integers(1, 5), min_size=2, max_size=6).filter(
-    lambda counts: max(counts) > 1
-)
 
 
 def summarise(X, codes):

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._text_lines import numbered_lines
 from ._typing import FilePath, Names
-from .trials import TrialList, numbered_lines
+from .trials import TrialList
 
 
 class LfwPairs(NamedTuple):

@@ -132,8 +132,7 @@ class TemplateStore:
         TypeError
             If an id is not a str, or a key neither an int nor bytes.
         ValueError
-            If there is not one id and one key for each image, or the images or the keys are none
-            that the generator takes.
+            If there is not one id and one key for each image, or one is none that can be taken.
         """
         ids = _check_ids(ids, X)
         templates = _template_images.make_templates(self.generator, X, keys)
@@ -231,8 +230,7 @@ class TemplateStore:
             is revoked all the same, and the bytes go with the next revocation or when the store
             is opened or closed.
         """
-        if not isinstance(id, str):
-            raise TypeError(f"id must be a str, got {id!r} of type {type(id).__name__}.")
+        _check_id(id)
         if self._database.remove(id) == 0:
             raise KeyError(f"{id!r} is not enrolled.")
 
@@ -264,11 +262,9 @@ class TemplateStore:
             If `id` is neither a str nor None, or a key neither an int nor bytes.
         ValueError
             If the generator has no key, or both keys are the same.
-        TimeoutError
-            As for `revoke`.
         """
-        if id is not None and not isinstance(id, str):
-            raise TypeError(f"id must be a str or None, got {id!r} of type {type(id).__name__}.")
+        if id is not None:
+            _check_id(id)
         if not self.generator.keyed_:
             raise ValueError("Only templates under a key can be rotated; the generator has none.")
         key = self.generator.key if key is None else key
@@ -389,8 +385,15 @@ def _check_ids(ids, X):
         raise TypeError(f"ids must be a sequence of str, got a single {type(ids).__name__}.")
     ids = list(ids)
     for id in ids:
-        if not isinstance(id, str):
-            raise TypeError(f"ids must be str, got {id!r} of type {type(id).__name__}.")
+        _check_id(id)
     if len(ids) != _num_samples(X):
         raise ValueError(f"ids has {len(ids)} entries for {_num_samples(X)} images.")
     return ids
+
+
+def _check_id(id):
+    """Validate one id: a str that can be written."""
+    if not isinstance(id, str):
+        raise TypeError(f"an id must be a str, got {id!r} of type {type(id).__name__}.")
+    if any("\ud800" <= character <= "\udfff" for character in id):
+        raise ValueError(f"an id must be text that UTF-8 can hold, got {id!r}.")

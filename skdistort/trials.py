@@ -8,7 +8,6 @@ nor scores it: encode each of :attr:`TrialList.utterances` once, then score the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from ._replacing import replacing
+from ._text_lines import numbered_lines
 from ._typing import FilePath, Names, Seed
 
 
@@ -308,33 +308,6 @@ def make_trials(
     pairs = np.sort(order[np.concatenate((genuine, impostor), axis=1)], axis=0)
     is_genuine = np.arange(pairs.shape[1]) < genuine.shape[1]
     return TrialList(is_genuine, *names[pairs])
-
-
-def numbered_lines(path: FilePath) -> Iterator[tuple[int, str]]:
-    """Go through the lines of a text file, with their numbers from 1.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file, in UTF-8.
-
-    Yields
-    ------
-    number : int
-        Number of the line.
-    line : str
-        Its text.
-
-    Raises
-    ------
-    ValueError
-        If the file is no text in UTF-8.
-    """
-    with open(path, encoding="utf-8") as file:
-        try:
-            yield from enumerate(file, 1)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{os.fspath(path)} is no text in UTF-8: {error}.") from error
 
 
 def _draw(name, n_pairs, begin, end, rng):

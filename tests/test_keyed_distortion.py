@@ -338,7 +338,7 @@ def test_refuses_keys_that_do_not_fit(frozen, keyed, store):
         keyless.set_params(key=1, warm_start=True).fit(X_train)
     with pytest.raises(ValueError, match="new_key is the key"):
         store.rotate(None, b"first")
-    with pytest.raises(TypeError, match="id must be a str or None, got 5"):
+    with pytest.raises(TypeError, match="an id must be a str, got 5"):
         store.rotate(5, 1)
     with pytest.raises(KeyError, match="no template under this key"):
         store.rotate("nobody", 1)

@@ -249,7 +249,7 @@ def test_refuses_bad_ids_and_images(store):
     for method in (store.enrol, store.verify):
         with pytest.raises(TypeError, match="got a single str"):
             method("ada", X_held[:3])
-        with pytest.raises(TypeError, match="ids must be str, got 7 of type int"):
+        with pytest.raises(TypeError, match="an id must be a str, got 7 of type int"):
             method(["a", 7], X_held[:2])
         with pytest.raises(ValueError, match="ids has 1 entries for 2 images"):
             method(["a"], X_held[:2])
@@ -270,6 +270,17 @@ def test_refuses_bad_ids_and_images(store):
             store.calibrate_threshold(X_held, y_held, strategy="fmr", target_fmr=target)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         store.calibrate_threshold(X_held, y_held[:-1])
+
+
+def test_refuses_ids_that_no_file_can_hold(generator, store):
+    for use in (store.enrol, store.verify):
+        with pytest.raises(ValueError, match="text that UTF-8 can hold") as refusal:
+            use(["\ud800"], X_held[:1])
+        assert not isinstance(refusal.value, UnicodeError)
+    with pytest.raises(ValueError, match="text that UTF-8 can hold"):
+        store.revoke("\udfff")
+    store.enrol(["\ue000 \U0001f600"], X_held[:1])
+    assert store.ids == ["\ue000 \U0001f600"]
 
 
 def test_refuses_decisions_without_a_threshold_and_after_closing(generator, path):

@@ -175,6 +175,9 @@ class DurableFile:
             yield
         except sqlite3.OperationalError as error:
             raise OSError(f"{self.path}: {error}.") from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes what it could not read.
+            raise self.damaged("it holds text that is none") from error
         except sqlite3.DatabaseError as error:
             # Its other subclasses tell of wrong use, not of the file.
             if type(error) is not sqlite3.DatabaseError:

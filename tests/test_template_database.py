@@ -289,3 +289,14 @@ def test_closed_and_foreign_threads(database):
     for use in (database.numbers, lambda: database.add([("a", b"")]), lambda: database.remove("a")):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+def test_tells_of_damage_that_sqlite_cannot_name(path):
+    TemplateDatabase(path).close()
+    data = path.read_bytes()
+    assert b"NOT NULL, checksum" in data
+    # The schema is text, and comes back in SQLite's message.
+    path.write_bytes(data.replace(b"NOT NULL, checksum", b"NOT NULL\xcc checksum"))
+    with pytest.raises(ValueError, match="is damaged: it holds text that is none") as refusal:
+        TemplateDatabase(path).subjects()
+    assert not isinstance(refusal.value, UnicodeError)

@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer
 from skdistort import DistortionGenerator
 from skdistort.attacks import protection_report
 from skdistort.datasets import read_lfw_pairs, read_photos
-from skdistort.keys import key_rotation
+from skdistort.keys import rotate_embeddings
 from skdistort.metrics import (
     baseline_templates,
     cross_validated_accuracy,
@@ -223,8 +223,7 @@ def main():
             enrolled[name][some] = embed(embedder, np.rint(255 * images))
     probes = dict.fromkeys(enrolled, plain)
     if options.key is not None:
-        rotation = key_rotation(options.key, plain.shape[1])
-        probes["template"] = plain @ rotation.T.astype(np.float32)
+        probes["template"] = rotate_embeddings(plain, options.key)
     scores = judge(
         {"plain": plain, **enrolled},
         {"plain": plain, **probes},

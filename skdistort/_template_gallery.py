@@ -9,8 +9,6 @@ templates may belong to the best; those few are compared again in float64.
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
-from threadpoolctl import threadpool_info, threadpool_limits
 
 # Probes, and scores, in one product: it runs at full speed, and its scores stay in the processor's
 # caches for the pass that follows.
@@ -177,21 +175,14 @@ class Gallery:
         """
         # So many of the best templates belong to k ids at least, however they are spread.
         n_best = (k - 1) * int(self._counts.max()) + 1
-        n_best = min(n_best, len(self._codes))
-        n_threads = _blas_threads() if len(probes) * len(self._codes) > _SCORES else 1
-        blocks = _slices(len(probes), min(_PROBES, -(-len(probes) // n_threads)))
-        # What is not a product runs on one thread, so blocks side by side beat threads in BLAS.
-        with threadpool_limits(1 if n_threads > 1 else None, user_api="blas"):
-            found = Parallel(n_threads, require="sharedmem")(
-                delayed(self._search_block)(probes[rows], k, n_best) for rows in blocks
-            )
-        subjects, scores = zip(*found, strict=True)
-        return np.concatenate(subjects), np.concatenate(scores)
-
-    def _search_block(self, probes, k, n_best):
-        i, j = self._candidates(probes, n_best)
-        exact = -squared_distances(probes[i], self.embeddings[j])
-        return _best_subjects(i, self._codes[j], exact, k)
+        subjects = np.empty((len(probes), k), dtype=np.intp)
+        scores = np.empty((len(probes), k))
+        for rows in _slices(len(probes), _PROBES):
+            block = probes[rows]
+            i, j = self._candidates(block, min(n_best, len(self._codes)))
+            exact = -squared_distances(block[i], self.embeddings[j])
+            subjects[rows], scores[rows] = _best_subjects(i, self._codes[j], exact, k)
+        return subjects, scores
 
     def _candidates(self, probes, n_best):
         """Find the pairs of a probe and a template that may be among its `n_best`."""
@@ -255,13 +246,6 @@ def _best_subjects(i, codes, scores, k):
     counts = np.bincount(i)
     taken = order[(np.cumsum(counts) - counts)[:, None] + np.arange(k)]
     return codes[taken], scores[taken]
-
-
-def _blas_threads():
-    """How many threads numpy's matrix products use."""
-    return max(
-        (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1
-    )
 
 
 def _slices(n, size):

@@ -50,7 +50,7 @@ class TrainingModel(keras.Model):
         # Inside of what scales the loss in mixed precision, and finds the scale by itself.
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         for variable in optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
         if constant_rate is not None:
             self.optimizer.learning_rate = constant_rate
 

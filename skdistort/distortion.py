@@ -18,7 +18,6 @@ from ._images import check_pixel_range, to_unit_range
 from ._stored_network import StoredNetwork
 from .base import TRAINING_CONSTRAINTS, encode_classes, spawn_rng
 from .distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
-from .keys import check_keys
 from .networks import build_unet, check_filters
 
 # Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
@@ -243,7 +242,7 @@ class DistortionGenerator(DistortingTransformer):
         images, _ = self._validate_images(X, reset=True)
         check_filters(self.filters)
         check_image_distance(self.distance, self.image_shape_)
-        self._check_keys_and_embedder(images, y)
+        self._check_key_and_embedder(y)
         labels = encode_classes(images, y) if self.train_embedder else None
         rng = check_random_state(self.random_state)
         training, validation = self._split_rows(len(images), rng)
@@ -289,15 +288,13 @@ class DistortionGenerator(DistortingTransformer):
         self._warn_of_failures(images)
         return self
 
-    def _check_keys_and_embedder(self, images, y):
+    def _check_key_and_embedder(self, y):
         """Refuse combinations of parameters that have no sense, before anything is trained."""
-        if self.key is not None:
-            check_keys(self.key, 1)
-            if self.architecture == "unet":
-                raise ValueError(
-                    'key needs architecture="bottleneck": the skip connections of "unet" would '
-                    "carry the image into its templates under every key."
-                )
+        if self.key is not None and self.architecture == "unet":
+            raise ValueError(
+                'key needs architecture="bottleneck": the skip connections of "unet" would '
+                "carry the image into its templates under every key."
+            )
         if self.warm_start and hasattr(self, "network_") and self.keyed_ != (self.key is not None):
             raise ValueError(
                 "warm_start=True goes on as the previous fit began, which was "

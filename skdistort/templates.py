@@ -110,6 +110,9 @@ class TemplateStore:
                     f"{self._database.path} belongs to another generator: its templates were made "
                     f"with one of fingerprint {owner[:12]}, this one has {fingerprint[:12]}."
                 )
+            if generator.keyed_:
+                salt = self._database.put_first("salt", secrets.token_hex(16))
+                self._salt = bytes.fromhex(salt)
         except BaseException:
             self._database.close()
             raise
@@ -375,8 +378,7 @@ class TemplateStore:
         if not self.generator.keyed_:
             return [b""] * n
         keys = self.generator.key if keys is None else keys
-        salt = bytes.fromhex(self._database.put_first("salt", secrets.token_hex(16)))
-        return [key_check(key, salt) for key in check_keys(keys, n)]
+        return [key_check(key, self._salt) for key in check_keys(keys, n)]
 
 
 def _check_ids(ids, X):

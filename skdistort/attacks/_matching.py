@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import euclidean_distances
 
 from ..metrics import equal_error_rate, fnmr_at_fmr
 
@@ -166,7 +167,7 @@ def match_rate(
     position = np.empty(len(embeddings), dtype=int)
     for subject in np.unique(labels):
         rows, columns = np.flatnonzero(labels == subject), np.flatnonzero(other_labels == subject)
-        scores = _squared_distances(attempts[rows], embeddings[columns])
+        scores = euclidean_distances(attempts[rows], embeddings[columns], squared=True)
         np.negative(scores, out=scores)
         position.fill(-1)
         position[columns] = np.arange(len(columns))
@@ -182,9 +183,3 @@ def match_rate(
     some = compared > 0
     rates = np.mean(accepted[:, some] / compared[some], axis=1)
     return float(rates[0]) if np.ndim(threshold) == 0 else rates
-
-
-def _squared_distances(A, B):
-    """Compute ``||a - b||^2`` for all rows, of shape (n_A, n_B), never below 0."""
-    squares = np.einsum("ij,ij->i", A, A)[:, None] + np.einsum("ij,ij->i", B, B)
-    return np.maximum(squares - 2 * A @ B.T, 0)

@@ -7,6 +7,7 @@ fed and judged by is :class:`skdistort.attacks._evidence.Evidence`.
 import numpy as np
 
 from ..base import spawn_rng
+from ..keys import rotate_embeddings
 from ..metrics import unlinkability
 from ._closed_form import AffineInversion, BlindGuess, NegationInversion, RidgeInversion
 from ._key_recovery import key_recovery_curve
@@ -100,8 +101,9 @@ def replay(evidence):
     old_keys, new_keys = (system.fresh_keys(len(evidence.images)) for _ in range(2))
     stolen, reissued = (system.templates(evidence.images, keys) for keys in (old_keys, new_keys))
     stolen_embedded, reissued_embedded = system.embed(stolen), system.embed(reissued)
-    wrong = system.embed_probe(evidence.images, new_keys)
-    same_key, new_key = (system.embed_probe(stolen, keys) for keys in (old_keys, new_keys))
+    # What embed_probe gives, with each image embedded once.
+    wrong = rotate_embeddings(evidence.embeddings, new_keys)
+    same_key, new_key = (rotate_embeddings(stolen_embedded, k) for k in (old_keys, new_keys))
     return [
         *rows,
         row("image, wrong key", "template of another image", against_others(wrong)),

@@ -5,8 +5,11 @@ How one is trained does not live here: see :mod:`skdistort.distortion`.
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.utils.validation import check_is_fitted
 
+from ._backend import keras
 from ._diagnosis import DistortionComparison, diagnose_distortion
+from ._image_sources import fill, is_stored, pieces
 from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
 from .base import KerasTransformer
 from .keys import check_keys, rotate_embeddings
@@ -16,41 +19,47 @@ from .scoring import distortion_score
 class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
     """The methods of a generator whose ``fit`` sets `network_`, `embedder_` and `keyed_`."""
 
-    def transform(self, X, keys=None):
+    def transform(self, X, keys=None, out=None):
         """Distort images.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images, in the units of ``fit``.
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images ``(n_samples, n_features)`` or ``(n_samples, h, w[, c])``, in the units of
+            ``fit``.
         keys : int, bytes or sequence of these, default=None
             For a keyed generator, one key for all images or one for each; None takes the
             parameter `key`.
+        out : ndarray of the shape of X, dtype float32, default=None
+            Where the distorted images go, such as what ``numpy.lib.format.open_memmap`` gives for
+            more than memory holds. None makes a new array.
 
         Returns
         -------
         ndarray of the shape of X, dtype float32
-            Distorted images G(X), within `pixel_range_`.
+            Distorted images G(X), within `pixel_range_`: `out`, if it is given.
 
         Raises
         ------
         ValueError
             If the images have another shape than in ``fit``, or leave an explicit `pixel_range`;
             if there are keys and the generator was fitted without, or none and it needs them, or
-            there is not one for each image.
+            there is not one for each image; if `out` has not the shape of `X`.
         TypeError
-            If a key is neither an int nor bytes.
+            If a key is neither an int nor bytes, or `out` is no writable array of float32.
         """
-        images, layout = self._check_images(X)
-        distorted = from_unit_range(self._distort(images, keys), self.pixel_range_)
-        return restore_layout(distorted.reshape(len(distorted), -1), layout)
+        parts = (
+            self._in_layout(self._distort(images, keys_of_images), layout)
+            for images, layout, keys_of_images in self._each_piece(X, keys)
+        )
+        return np.concatenate(list(parts)) if out is None else fill(out, parts, X)
 
     def embed(self, X):
         """Embed images, plain or distorted, by the embedder F. No key takes part.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        X : array-like, ImageFolder or keras.utils.PyDataset
             Images, in the units of ``fit``.
 
         Returns
@@ -58,14 +67,14 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             Embeddings F(X).
         """
-        return self._embed(self._check_images(X)[0])
+        return np.concatenate([self._embed(images) for images, *_ in self._each_piece(X)])
 
     def embed_probe(self, X, keys=None):
         """Embed undistorted images as what templates are compared with.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        X : array-like, ImageFolder or keras.utils.PyDataset
             Images, in the units of ``fit``.
         keys : int, bytes or sequence of these, default=None
             As for ``transform``: the keys of the templates that the probes claim to match.
@@ -75,7 +84,11 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             R_key F(X), near F(G(X)) under the same key; F(X) if the generator has no key.
         """
-        return self._under_keys(self._embed(self._check_images(X)[0]), keys)
+        parts = [
+            self._under_keys(self._embed(images), keys_of_images)
+            for images, _, keys_of_images in self._each_piece(X, keys)
+        ]
+        return np.concatenate(parts)
 
     def compare(self, X):
         """Distort images and put all that measures look at side by side.
@@ -161,11 +174,10 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
             self._check_keyed(check_keys(keys, len(images)))
         embeddings = rotate_embeddings(self._embed(images), old_keys, inverse=True)
         distorted = self._generate(images, rotate_embeddings(embeddings, new_keys))
-        distorted = from_unit_range(distorted, self.pixel_range_)
-        return restore_layout(distorted.reshape(len(distorted), -1), layout)
+        return self._in_layout(distorted, layout)
 
-    def _validate_images(self, X, *, reset):
-        images, layout = super()._validate_images(X, reset=reset)
+    def _validate_array(self, X, *, reset, least=1):
+        images, layout = super()._validate_array(X, reset=reset, least=least)
         if not isinstance(self.pixel_range, str):
             low, high = np.float32(check_pixel_range(self.pixel_range))
             if images.min() < low or images.max() > high:
@@ -175,8 +187,26 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
                 )
         return images, layout
 
+    def _each_piece(self, X, keys=None):
+        """Go through valid images, with their layout and keys, as many as memory should hold."""
+        check_is_fitted(self)
+        stored = is_stored(X)
+        in_memory = not stored and not isinstance(X, keras.utils.PyDataset)
+        shared = in_memory or isinstance(keys, (bytes, str)) or not hasattr(keys, "__len__")
+        if stored and not shared:
+            check_keys(keys, len(X))
+        start = 0
+        for piece, _ in pieces(X):
+            images, layout = self._check_images(piece)
+            stop = start + len(images)
+            yield images, layout, keys if shared else keys[start:stop]
+            start = stop
+        if not shared:
+            check_keys(keys, start)
+
     def _embed(self, images):
-        return self.embedder_.predict(images, self.batch_size)
+        embedded = [self.embedder_.predict(part, self.batch_size) for part, _ in pieces(images)]
+        return np.concatenate(embedded)
 
     def _check_keyed(self, keys):
         """Take the parameter `key` where no keys are given; None for a generator without."""
@@ -190,6 +220,11 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
     def _under_keys(self, embeddings, keys):
         keys = self._check_keyed(keys)
         return embeddings if keys is None else rotate_embeddings(embeddings, keys)
+
+    def _in_layout(self, distorted, layout):
+        """Bring what G gives to the units and the layout of the data."""
+        distorted = from_unit_range(distorted, self.pixel_range_)
+        return restore_layout(distorted.reshape(len(distorted), -1), layout)
 
     def _unit_images(self, images):
         # An image may be brighter than any that the range was learned from; measures take [0, 1].

@@ -5,24 +5,29 @@ from functools import partial
 import numpy as np
 
 from ._batches import IndexedBatches, balanced_draw, draw_shuffled
+from ._image_streams import StreamedBatches
+from ._images import to_unit_range
+from .base import encode_classes
 
 # Samples of a class in a batch, where F learns too.
 _SAMPLES_PER_CLASS = 8
 
 
 def generator_batches(
-    images, embeddings, rows, *, sees_image, keyed, labels, batch_size, rng, redraw
+    images, embeddings, rows, *, pixel_range, sees_image, keyed, labels, batch_size, rng, redraw
 ):
     """Make the batches of :func:`skdistort._generators.build_training_network` and its loss.
 
     Parameters
     ----------
-    images : ndarray of shape (n_samples, height, width, channels)
-        Images, pixels in ``[0, 1]``.
+    images : ndarray or StoredImages of shape (n_samples, height, width, channels)
+        Images, in the units of the data.
     embeddings : ndarray of shape (n_samples, m)
         F(X), as F is at the start.
     rows : ndarray of int
         The samples to use.
+    pixel_range : tuple of 2 float
+        The pixels that become 0 and 1.
     sees_image : bool
         Whether G sees the image, or an embedding.
     keyed : bool
@@ -51,7 +56,7 @@ def generator_batches(
 
     def gather(batch):
         picked = rows[batch]
-        image, embedding = images[picked], embeddings[picked]
+        image, embedding = to_unit_range(images[picked], pixel_range), embeddings[picked]
         if keyed:
             embedding = rotate_at_random(embedding, rng) if redraw else fixed[picked]
         x, y = {}, {"image": image}
@@ -64,6 +69,47 @@ def generator_batches(
         return x, y
 
     return IndexedBatches(draw, gather, rng, redraw)
+
+
+def streamed_generator_batches(
+    stream, rows, *, pixel_range, sees_image, keyed, n_components, learns, rng, redraw
+):
+    """Make batches like those of :func:`generator_batches` of images that are never the same.
+
+    The network computes F(X) of them itself.
+
+    Parameters
+    ----------
+    stream : ImageStream
+        Images, in the units of the data.
+    rows, pixel_range, sees_image, rng, redraw
+        See :func:`generator_batches`.
+    keyed : bool
+        Whether G sees F(X) in a direction drawn at random.
+    n_components : int
+        Length of an embedding.
+    learns : bool
+        Whether F learns, from the classes in the batches.
+
+    Returns
+    -------
+    keras.utils.PyDataset
+        The batches: a dict of inputs and one of targets.
+    """
+
+    def prepare(images, classes, rng):
+        image = to_unit_range(images, pixel_range)
+        x, y = {"image": image}, {"image": image}
+        if sees_image:
+            x["seen"] = image
+        elif keyed:
+            unit_vectors = np.tile(np.eye(1, n_components), (len(image), 1))
+            x["direction"] = rotate_at_random(unit_vectors, rng)
+        if learns:
+            y["label"] = encode_classes(images, classes)
+        return x, y
+
+    return StreamedBatches(stream, prepare, rows, rng=rng, redraw=redraw, learns=learns)
 
 
 def rotate_at_random(embeddings, rng):

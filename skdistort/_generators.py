@@ -86,7 +86,7 @@ def build_generator(architecture, image_shape, *, n_components, filters, rng):
 
 
 def build_training_network(
-    generator, embedder, pixel_range, *, sees_plain=False, adversary=None, adversary_weight=0.0
+    generator, embedder, pixel_range, *, embeds, seen="input", adversary=None, adversary_weight=0.0
 ):
     """Make the network that is trained: G, F behind it, and what learns along with them.
 
@@ -99,8 +99,11 @@ def build_training_network(
         staying as they are.
     pixel_range : tuple of 2 float
         The values that 0 and 1 stand for.
-    sees_plain : bool, default=False
-        Whether G sees F(X) as it is at the moment, where F learns, and has no input of its own.
+    embeds : bool
+        Whether F(X) is computed here, because F learns or X is never the same.
+    seen : {"input", "plain", "rotated"}, default="input"
+        Whether G has an input of its own, or sees F(X) as it is at the moment, or that in a
+        direction drawn at random.
     adversary : keras.Model or None, default=None
         What reconstructs images from templates, both with pixels in ``[0, 1]``.
     adversary_weight : float, default=0.0
@@ -109,22 +112,25 @@ def build_training_network(
     Returns
     -------
     keras.Model
-        Takes a dict: what G sees under ``"seen"``, unless `sees_plain`, and ``"image"``, pixels
-        in ``[0, 1]``, if F learns. Gives a dict: ``"distorted"``, G(X), and ``"embedding"``,
-        F(G(X)); ``"plain"``, F(X), if F learns; ``"rebuilt"`` with an adversary.
+        Takes a dict: ``"seen"``, what G sees as an input; ``"image"``, pixels in ``[0, 1]``, if it
+        `embeds`; ``"direction"``, vectors of length 1, if G sees F(X) so. Gives a dict:
+        ``"distorted"``, G(X), and ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it `embeds`;
+        ``"rotated"``, what G sees in another direction; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
     in_units = keras.layers.Rescaling(high - low, offset=low)
     embed = InferenceOnly(embedder)
     inputs, outputs = {}, {}
-    if embedder.trainable:
+    if embeds:
         inputs["image"] = keras.layers.Input(generator.output_shape[1:], name="image")
         outputs["plain"] = embed(in_units(inputs["image"]))
-    if sees_plain:
-        seen = outputs["plain"]
-    else:
-        seen = inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
-    outputs["distorted"] = generator(seen)
+    if seen == "rotated":
+        inputs["direction"] = keras.layers.Input(generator.input_shape[1:], name="direction")
+        length = ops.norm(outputs["plain"], axis=1, keepdims=True)
+        outputs["rotated"] = length * inputs["direction"]
+    elif seen == "input":
+        inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
+    outputs["distorted"] = generator(inputs["seen"] if seen == "input" else outputs[seen])
     outputs["embedding"] = embed(in_units(outputs["distorted"]))
     if adversary is not None:
         outputs["rebuilt"] = adversary(ReverseGradient(adversary_weight)(outputs["distorted"]))
@@ -138,7 +144,8 @@ def generator_loss(targets, outputs, *, alpha, pi_emb, distance, adversary_weigh
     ----------
     targets : dict of str to tensor
         ``"image"``, X with pixels in ``[0, 1]``; ``"embedding"``, where F(G(X)) should lie, which
-        without it is F(X) of the `outputs`; ``"label"``, classes, if F learns.
+        without it is what the `outputs` have of F(X), ``"rotated"`` or ``"plain"``; ``"label"``,
+        classes, if F learns.
     outputs : dict of str to tensor
         What :func:`build_training_network` gives.
     alpha, pi_emb : float
@@ -157,7 +164,8 @@ def generator_loss(targets, outputs, *, alpha, pi_emb, distance, adversary_weigh
         Mean ``"image_distance"`` and ``"embedding_distance"``; the adversary's mean squared error
         ``"adversary_distance"``; ``"triplet_loss"`` of F.
     """
-    wanted = targets["embedding"] if "embedding" in targets else outputs["plain"]
+    candidates = targets.get("embedding"), outputs.get("rotated"), outputs.get("plain")
+    wanted = next(candidate for candidate in candidates if candidate is not None)
     d_image = distance(targets["image"], outputs["distorted"])
     d_embedding = squared_euclidean(wanted, outputs["embedding"])
     loss = ops.mean(distortion_loss(d_image, d_embedding, alpha=alpha, pi_emb=pi_emb))
@@ -168,7 +176,7 @@ def generator_loss(targets, outputs, *, alpha, pi_emb, distance, adversary_weigh
         # The adversary lowers its error, and the gradient comes to G reversed; the constant makes
         # the value the one that G lowers.
         loss = loss + error - ops.stop_gradient(error) * (1 + adversary_weight)
-    if "plain" in outputs:
+    if "label" in targets:
         triplets, _ = batch_triplet_loss(targets["label"], outputs["plain"], _MARGIN)
         parts["triplet_loss"] = triplets
         loss = loss + triplets

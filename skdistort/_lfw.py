@@ -1,19 +1,19 @@
-"""Labeled Faces in the Wild from a local folder: the list of pairs, and the photos it names.
+"""The list of pairs of Labeled Faces in the Wild, from a local file.
 
-Nothing here fetches anything. How the pairs are scored and judged is in :mod:`skdistort.metrics`,
+Nothing here fetches anything. The photos that it names are read in `_photos`; how the pairs are
+scored and judged is in :mod:`skdistort.metrics`,
 :func:`~skdistort.metrics.cross_validated_accuracy` above all.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._text_lines import numbered_lines
-from ._typing import FilePath, Names
+from ._typing import FilePath
 from .trials import TrialList
 
 
@@ -102,70 +102,6 @@ def read_lfw_pairs(path: FilePath) -> LfwPairs:
     return LfwPairs(TrialList(labels, left, right), np.arange(len(pairs)) // (2 * n_each))
 
 
-def read_photos(
-    folder: FilePath,
-    names: Names,
-    *,
-    box: tuple[int, int, int, int] | None = None,
-    size: tuple[int, int] | None = None,
-) -> NDArray[np.uint8]:
-    """Read photos of one size, in colour; needs Pillow, of the extra ``faces``.
-
-    Parameters
-    ----------
-    folder : str or path-like
-        Where the photos are.
-    names : sequence of str
-        Their paths within the folder, such as :attr:`TrialList.utterances` of
-        :func:`read_lfw_pairs`.
-    box : tuple of 4 int or None, default=None
-        Part of each photo to take: left, upper, right and lower edge in pixels.
-    size : tuple of 2 int or None, default=None
-        Height and width to resample to, bilinearly; None keeps those of the photo or the box.
-
-    Returns
-    -------
-    ndarray of shape (n_photos, height, width, 3), uint8
-        Red, green and blue.
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed.
-    FileNotFoundError
-        If there is no such photo.
-    ValueError
-        If `names` is empty, a file holds no image, `box` lies outside of one, `size` is not
-        positive, or the images differ in size.
-
-    Examples
-    --------
-    >>> from skdistort.datasets import read_lfw_pairs, read_photos
-    >>> pairs = read_lfw_pairs("lfw/pairs.txt")  # doctest: +SKIP
-    >>> X = read_photos("lfw/aligned112", pairs.trials.utterances)  # doctest: +SKIP
-    >>> X.shape, X.dtype  # doctest: +SKIP
-    ((7701, 112, 112, 3), dtype('uint8'))
-    """
-    Image = _import_pillow()
-    if len(names) == 0:
-        raise ValueError("names holds no photo: at least one is required.")
-    for name, value, length in (("box", box, 4), ("size", size, 2)):
-        if value is not None and len(value) != length:
-            raise ValueError(f"{name} must hold {length} numbers, got {value!r}.")
-    photos: Any = None
-    for i, name in enumerate(names):
-        photo = _read_photo(Image, os.path.join(folder, name), box, size)
-        if photos is None:
-            photos = np.empty((len(names), *photo.shape), dtype=np.uint8)
-        if photo.shape != photos.shape[1:]:
-            raise ValueError(
-                f"{name} has {photo.shape[:2]} pixels, the photos before it {photos.shape[1:3]}: "
-                "set size to resample them to one."
-            )
-        photos[i] = photo
-    return photos
-
-
 def _parse_header(words):
     """Read the number of folds and of pairs of one person in each; None if it is no such line."""
     numbers = [_parse_number(word) for word in words]
@@ -194,36 +130,3 @@ def _unexpected(path, line, due):
     """Make the error that says which line holds what instead of what is due."""
     number, text = line
     return ValueError(f"{os.fspath(path)}, line {number}, must hold {due}, got {text!r}.")
-
-
-def _read_photo(Image, path, box, size):
-    """Decode one file, cut and resample it."""
-    with open(path, "rb") as file:
-        try:
-            with Image.open(file) as image:
-                image = image.convert("RGB")
-        except Exception as error:  # Pillow's decoders raise anything on damaged files.
-            raise ValueError(f"{path} could not be decoded: {error}") from error
-    if box is None and size is None:
-        return np.asarray(image)
-    box = (0, 0, *image.size) if box is None else tuple(box)
-    height, width = (box[3] - box[1], box[2] - box[0]) if size is None else size
-    try:
-        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
-    except ValueError as error:
-        raise ValueError(
-            f"{path} of {image.height} by {image.width} pixels gives no photo with box={box}, "
-            f"size={size}: {error}."
-        ) from error
-
-
-def _import_pillow():
-    """Import what decodes photos, or say how to get it."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            f"Reading photos needs Pillow and could not import it ({error}): install it with "
-            "`pip install 'skdistort[faces]'`."
-        ) from error
-    return Image

@@ -5,6 +5,7 @@ and how a batch is put together, here.
 """
 
 from functools import partial
+from math import prod
 
 import numpy as np
 from sklearn.base import clone
@@ -13,6 +14,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from ._batches import IndexedBatches, draw_triplets
+from ._image_sources import is_stored, pieces
+
+# 128 MB of float32.
+_SPACE_VALUES = 2**25
 
 
 def fit_selection_space(space, images, rng):
@@ -23,23 +28,33 @@ def fit_selection_space(space, images, rng):
     space : transformer or None
         Cloned and fitted. It is given images ``(n, height, width, channels)`` if its tags say
         that it takes more than two dimensions, else flat rows. None means PCA to 32 components.
-    images : ndarray of shape (n_samples, height, width, channels)
-        The samples.
+    images : ndarray or StoredImages of shape (n_samples, height, width, channels)
+        The samples. Of stored ones as many as memory should hold, drawn at random, fit the space.
     rng : numpy.random.RandomState
-        Seeds the PCA.
+        Draws them, and seeds the PCA.
 
     Returns
     -------
     ndarray of shape (n_samples, d), dtype float32
         The samples in the space.
     """
-    rows = images.reshape(len(images), -1)
+    sample = images
+    if is_stored(images):
+        most = max(1, _SPACE_VALUES // prod(images.shape[1:]))
+        drawn = rng.choice(len(images), most, replace=False) if most < len(images) else slice(None)
+        sample = images[drawn]
     if space is None:
-        space = PCA(n_components=min(32, *rows.shape), random_state=rng)
+        n_components = min(32, len(images), prod(images.shape[1:]))
+        space = PCA(n_components=n_components, random_state=rng)
     else:
         space = clone(space)
-    X = images if _takes_images(space) else rows
-    return np.asarray(space.fit(X, None).transform(X), dtype=np.float32)
+
+    def as_taken(X):
+        return X if _takes_images(space) else X.reshape(len(X), -1)
+
+    space.fit(as_taken(sample), None)
+    found = [space.transform(as_taken(piece)) for piece, _ in pieces(images)]
+    return np.concatenate(found).astype(np.float32, copy=False)
 
 
 def triplet_batches(images, selection, rows, *, batch_size, rng, redraw):
@@ -47,7 +62,7 @@ def triplet_batches(images, selection, rows, *, batch_size, rng, redraw):
 
     Parameters
     ----------
-    images : ndarray of shape (n_samples, height, width, channels)
+    images : ndarray or StoredImages of shape (n_samples, height, width, channels)
         The samples.
     selection : tuple of 3 ndarray
         Anchors, clients and impostors, as the functions of :mod:`skdistort.selection` give

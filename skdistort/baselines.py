@@ -226,7 +226,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             initializer = keras.initializers.GlorotUniform(seed)
             logits = keras.layers.Dense(len(self.classes_), kernel_initializer=initializer)(codes)
             network, loss, settings = keras.Model(encoder.input, logits), cross_entropy, {}
-        self.history_ = self._train(
+        self._train(
             network,
             partial(_mean_loss, loss=loss),
             ["accuracy"],
@@ -254,9 +254,6 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             Embeddings of unit length.
         """
         return self._encode(X)
-
-    def _encode(self, X):
-        return self.network_.predict(self._check_images(X)[0], self.batch_size)
 
     def _score_codes(self, codes, left, right):
         return score_by_cosine(codes, left, right)

@@ -1,4 +1,4 @@
-"""Real images: from what the dependencies embed or fetch, and faces from local folders."""
+"""Real images: from what the dependencies embed or fetch, and from local folders."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ import numpy as np
 from sklearn.datasets import fetch_lfw_people, load_digits
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from ._lfw import LfwPairs, read_lfw_pairs, read_photos
+from ._image_folder import ImageFolder
+from ._lfw import LfwPairs, read_lfw_pairs
+from ._photos import read_photos
 from ._typing import Seed
 
-__all__ = ["ImageSplit", "LfwPairs", "load_images", "read_lfw_pairs", "read_photos"]
+__all__ = [
+    "ImageFolder",
+    "ImageSplit",
+    "LfwPairs",
+    "load_images",
+    "read_lfw_pairs",
+    "read_photos",
+]
 
 
 class ImageSplit(NamedTuple):

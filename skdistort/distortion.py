@@ -1,30 +1,20 @@
-"""DistortionGenerator: images that people cannot recognise and an embedder still can."""
+"""DistortionGenerator: images that people cannot recognise and an embedder still can.
 
-import warnings
-from functools import partial
+Its parameters live here; what it does in training is in `_generator_training`, and what it does
+once it is fitted in `_distorting`.
+"""
+
 from numbers import Integral, Real
 
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._compiled import architecture
-from ._distorting import DistortingTransformer
-from ._embedders import check_embedder, fit_embedder
-from ._generator_batches import generator_batches
-from ._generators import build_generator, build_training_network, generator_loss
-from ._images import check_pixel_range, to_unit_range
-from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, encode_classes, spawn_rng
-from .distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
-from .networks import build_unet, check_filters
-
-# Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
-_N_DIAGNOSED = 256
+from ._generator_training import LearningTransformer
+from .base import TRAINING_CONSTRAINTS
+from .distances import IMAGE_DISTANCES
 
 
-class DistortionGenerator(DistortingTransformer):
+class DistortionGenerator(LearningTransformer):
     """Distort images beyond recognition while an embedder still identifies them.
 
     A generator G is trained so that ``G(X)`` lies far from ``X`` as an image and, under a frozen
@@ -215,10 +205,12 @@ class DistortionGenerator(DistortingTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images, finite.
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images ``(n_samples, n_features)`` or ``(n_samples, h, w[, c])``, finite. They stay on
+            disk if they are memory-mapped or in a folder; a dataset gives batches of them.
         y : array-like of shape (n_samples,), default=None
-            Classes, for training the embedder; the generator itself needs none.
+            Classes, for training the embedder; the generator itself needs none. None with a
+            dataset, whose batches may hold them.
 
         Returns
         -------
@@ -239,121 +231,35 @@ class DistortionGenerator(DistortingTransformer):
         sklearn.exceptions.ConvergenceWarning
             If the templates of training images show a failure that ``diagnose`` names.
         """
-        images, _ = self._validate_images(X, reset=True)
-        check_filters(self.filters)
-        check_image_distance(self.distance, self.image_shape_)
-        self._check_key_and_embedder(y)
-        labels = encode_classes(images, y) if self.train_embedder else None
-        rng = check_random_state(self.random_state)
-        training, validation = self._split_rows(len(images), rng)
-        network_rng, batch_rng, validation_rng = (spawn_rng(rng) for _ in range(3))
-        # A generator that goes on has learned with this embedder, in this range.
-        if not (self.warm_start and hasattr(self, "network_")):
-            self.keyed_ = self.key is not None
-            if isinstance(self.pixel_range, str):
-                self.pixel_range_ = float(images.min()), float(images.max())
-            else:
-                self.pixel_range_ = check_pixel_range(self.pixel_range)
-            self.embedder_ = fit_embedder(
-                self.embedder,
-                images,
-                y,
-                defaults={"verbose": self.verbose, "random_state": rng.randint(2**31 - 1)},
-            )
-        embeddings = self._embed(images)
-        make_batches = partial(
-            generator_batches,
-            to_unit_range(images, self.pixel_range_),
-            embeddings,
-            sees_image=self.architecture == "unet",
-            keyed=self.keyed_,
-            labels=labels,
-            batch_size=self.batch_size,
-        )
-        batches = make_batches(rows=training, rng=batch_rng, redraw=True)
-        watched = None
-        if validation is not None:
-            watched = make_batches(rows=validation, rng=validation_rng, redraw=False)
-        generator = self._start_network(
-            lambda: build_generator(
-                self.architecture,
-                self.image_shape_,
-                n_components=embeddings.shape[1],
-                filters=self.filters,
-                rng=network_rng,
-            )
-        )
-        self._train_generator(generator, batches, watched, network_rng)
-        self.network_ = StoredNetwork(generator)
+        images = self._fit(X, y)
         self._warn_of_failures(images)
         return self
 
-    def _check_key_and_embedder(self, y):
-        """Refuse combinations of parameters that have no sense, before anything is trained."""
-        if self.key is not None and self.architecture == "unet":
-            raise ValueError(
-                'key needs architecture="bottleneck": the skip connections of "unet" would '
-                "carry the image into its templates under every key."
-            )
-        if self.warm_start and hasattr(self, "network_") and self.keyed_ != (self.key is not None):
-            raise ValueError(
-                "warm_start=True goes on as the previous fit began, which was "
-                f"{'with' if self.keyed_ else 'without'} a key."
-            )
-        if self.train_embedder and y is None:
-            raise ValueError("train_embedder=True needs y: the embedder learns from classes.")
-        check_embedder(self.embedder, self.image_shape_)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train the generator for one pass over the images, going on from the weights there are.
 
-    def _train_generator(self, generator, batches, watched, rng):
-        """Train G in place; `embedder_` becomes what F has learned, if it does."""
-        embedder = self.embedder_.rebuild() if self.train_embedder else self.embedder_.model
-        parts = ["image_distance", "embedding_distance"]
-        adversary = None
-        if self.adversary_weight:
-            parts.append("adversary_distance")
-            adversary = build_unet(self.image_shape_, filters=self.filters, rng=rng)
-        if self.train_embedder:
-            parts.append("triplet_loss")
-        sees_plain = self.train_embedder and self.architecture != "unet" and not self.keyed_
-        network = build_training_network(
-            generator,
-            embedder,
-            self.pixel_range_,
-            sees_plain=sees_plain,
-            adversary=adversary,
-            adversary_weight=self.adversary_weight,
-        )
-        signature = None
-        # A callable may not do the same next time.
-        if isinstance(self.distance, str):
-            models = [generator, embedder, *([] if adversary is None else [adversary])]
-            architectures = [architecture(model.to_json()) for model in models]
-            switches = sees_plain, self.train_embedder, self.adversary_weight
-            signature = *architectures, *switches, self.pixel_range_, self.distance
-        self.history_ = self._train(
-            network,
-            partial(
-                generator_loss,
-                distance=get_image_distance(self.distance),
-                adversary_weight=self.adversary_weight,
-            ),
-            parts,
-            batches,
-            watched,
-            monitor="loss",
-            signature=signature,
-            alpha=self.alpha,
-            pi_emb=self.pi_emb,
-        )
-        if self.train_embedder:
-            self.embedder_ = StoredNetwork(embedder)
+        The first call starts as ``fit`` does, and trains the embedder in full where `embedder` asks
+        for it. Later ones keep embedder and pixel range; an adversary and Adam's averages of
+        gradients start anew in each. `epochs`, `schedule`, `validation_fraction` and `patience`
+        play no part, and nothing warns of failures: ``diagnose`` tells.
 
-    def _warn_of_failures(self, images):
-        diagnosis = self._diagnose(images[:: max(1, len(images) // _N_DIAGNOSED)][:_N_DIAGNOSED])
-        if diagnosis.failures:
-            warnings.warn(
-                f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "
-                "epochs, another distance, alpha or pi_emb may help.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        Parameters
+        ----------
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images, as for ``fit``.
+        y : array-like of shape (n_samples,), default=None
+            Classes, as for ``fit``.
+
+        Returns
+        -------
+        DistortionGenerator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError, FloatingPointError
+            As ``fit``; also if the images have another shape than before.
+        """
+        self._fit(X, y, one_pass=True)
+        return self

@@ -4,13 +4,13 @@ from functools import partial
 from numbers import Integral, Real
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
 from . import _batches
 from ._backend import keras
 from ._compiled import architecture
+from ._image_streams import ImageStream, StreamedBatches
 from ._mined_triplets import fit_selection_space, triplet_batches
 from ._stored_network import StoredNetwork
 from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
@@ -193,10 +193,12 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images, finite, in any unit.
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images ``(n_samples, n_features)`` or ``(n_samples, h, w[, c])``, finite, in any unit.
+            They stay on disk if they are memory-mapped or in a folder; a dataset gives batches of
+            them with their classes.
         y : array-like of shape (n_samples,), default=None
-            Classes. None trains without labels.
+            Classes. None trains without labels, or on those in the batches of a dataset.
 
         Returns
         -------
@@ -211,13 +213,52 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         FloatingPointError
             If the loss became NaN or infinite.
         """
-        images, _ = self._validate_images(X, reset=True)
+        return self._fit(X, y)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one pass over the images, going on from the weights there are.
+
+        The first call starts as ``fit`` does. Later ones keep the pixel scaling of the first; they
+        know nothing of earlier images, and Adam's averages of gradients start anew in each.
+        `epochs`, `schedule`, `validation_fraction` and `patience` play no part.
+
+        Parameters
+        ----------
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images, as for ``fit``.
+        y : array-like of shape (n_samples,), default=None
+            Classes, as for ``fit``; they may be others than before.
+
+        Returns
+        -------
+        TripletEmbedder
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As ``fit``; also if the images have another shape than before.
+        """
+        return self._fit(X, y, one_pass=True)
+
+    def _fit(self, X, y, one_pass=False):
+        reset = not (one_pass and hasattr(self, "network_"))
+        images = self._validate_training_images(X, y, reset=reset)
         check_filters(self.filters)
+        streamed = isinstance(images, ImageStream)
+        if streamed and images.with_triplets is None:
+            raise ValueError(
+                "X is a keras.utils.PyDataset without a y in each of its batches. Without labels "
+                "clients and impostors are selected in the whole data: give an array, which may "
+                "be memory-mapped, or an ImageFolder."
+            )
         labels = None if y is None else encode_classes(images, y)
-        rng = check_random_state(self.random_state)
-        training, validation = self._split_rows(len(images), rng)
+        rng = self._training_rng(one_pass)
+        groups = images.batch_numbers if streamed else None
+        training, validation = self._split_rows(images.shape[0], rng, groups, one_pass=one_pass)
         network_rng, batch_rng, validation_rng, loss_rng = (spawn_rng(rng) for _ in range(4))
-        if labels is None:
+        if labels is None and not streamed:
             loss, kind = _stacked_loss, "stacked"
             Z = fit_selection_space(self.selection_space, images, loss_rng)
             make_batches = partial(self._triplet_batches, images, Z)
@@ -225,10 +266,12 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1))
             loss, kind = partial(_labelled_loss, miner=self.miner, seed=seed), self.miner
             make_batches = partial(self._labelled_batches, images, labels)
-        batches = make_batches(training, batch_rng, redraw=True)
+            if streamed:
+                make_batches = partial(StreamedBatches, images, _with_labels, learns=True)
+        batches = make_batches(training, rng=batch_rng, redraw=True)
         watched = None
         if validation is not None:
-            watched = make_batches(validation, validation_rng, redraw=False)
+            watched = make_batches(validation, rng=validation_rng, redraw=False)
         network = self._start_network(
             lambda: build_encoder(
                 self.image_shape_,
@@ -237,10 +280,11 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
                 hidden_units=self.hidden_units,
                 pixel_range=(float(images.min()), float(images.max())),
                 rng=network_rng,
-            )
+            ),
+            one_pass=one_pass,
         )
         # The loss is a mean over the active triplets and rises as the easy ones drop out.
-        self.history_ = self._train(
+        self._train(
             network,
             loss,
             ["n_active_triplets", "total_hinge"],
@@ -249,6 +293,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             monitor="total_hinge",
             # The random miner's seed is part of its step.
             signature=None if kind == "random" else (kind, architecture(network.to_json())),
+            one_pass=one_pass,
             margin=self.margin,
         )
         self.network_ = StoredNetwork(network)
@@ -260,7 +305,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        X : array-like, ImageFolder or keras.utils.PyDataset
             Images in the units of ``fit``.
 
         Returns
@@ -268,8 +313,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         ndarray of shape (n_samples, n_components), dtype float32
             Embeddings of unit length.
         """
-        images, _ = self._check_images(X)
-        return self.network_.predict(images, self.batch_size)
+        return self._encode(X)
 
     def score(self, X, y=None):
         """Score by verification: 1 - equal error rate over all pairs of images.
@@ -278,7 +322,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        X : array-like, ImageFolder or keras.utils.PyDataset
             Images.
         y : array-like of shape (n_samples,)
             Classes.
@@ -315,6 +359,10 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         return triplet_batches(
             images, selection, rows, batch_size=self.batch_size, rng=rng, redraw=redraw
         )
+
+
+def _with_labels(images, classes, _):
+    return images, encode_classes(images, classes)
 
 
 def _labelled_loss(labels, embeddings, margin, miner, seed):

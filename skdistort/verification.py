@@ -249,7 +249,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         impostor_rows = None
         if impostor_database is not None:
             impostor_rows = np.arange(len(images), len(images) + len(others))
-            images = np.concatenate([images, others])
+            images = np.concatenate([images[:], others[:]])
         elif labels is None and self.impostor_fraction is not None:
             rows, impostor_rows = split_rows(rows, self.impostor_fraction, groups, rng)
             if len(rows) == 0 or len(impostor_rows) == 0:
@@ -294,7 +294,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             network, loss = BranchComparison(encoder, head), pair_loss
             part, settings = "accuracy", {}
             signature = "double", *(architecture(m.to_json()) for m in (encoder, head))
-        self.history_ = self._train(
+        self._train(
             network,
             loss,
             [part],
@@ -323,9 +323,6 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             Embeddings: of unit length if trained as "triple".
         """
         return self._encode(X)
-
-    def _encode(self, X):
-        return self.network_.predict(self._check_images(X)[0], self.batch_size)
 
     def _score_codes(self, codes, left, right):
         if self.head_ is None:

@@ -142,6 +142,7 @@ def test_batches_of_a_keyed_generator():
     images = np.random.RandomState(0).random_sample((10, 4, 4, 1)).astype(np.float32)
     Z = np.eye(10, 3, dtype=np.float32) + 1
     options = {"sees_image": False, "keyed": True, "labels": None, "batch_size": 4}
+    options["pixel_range"] = (0.0, 1.0)
     rows = np.arange(2, 10)
     batches = generator_batches(
         images, Z, rows, rng=np.random.RandomState(0), redraw=True, **options

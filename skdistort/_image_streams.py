@@ -1,0 +1,161 @@
+"""Images that come as batches of a ``keras.utils.PyDataset``, which may change them each time.
+
+Nothing of them is kept. Images that can be read by row numbers are in `_image_sources`.
+"""
+
+import numpy as np
+
+from ._backend import keras
+from ._images import as_images
+
+
+def read_batch(dataset, index):
+    """Read a batch of images, and of classes if there are any.
+
+    Parameters
+    ----------
+    dataset : keras.utils.PyDataset
+        Batches ``images``, ``(images,)`` or ``(images, classes)``: arrays, or tensors.
+    index : int
+        Which batch.
+
+    Returns
+    -------
+    images : ndarray of shape (n, n_features) or (n, h, w[, c])
+        Images.
+    classes : ndarray of shape (n,) or None
+        Their classes.
+
+    Raises
+    ------
+    ValueError
+        If there are weights of the samples.
+    """
+    images, classes, weights = keras.utils.unpack_x_y_sample_weight(dataset[index])
+    if weights is not None:
+        raise ValueError("X has batches with sample weights, which no estimator takes.")
+    return _to_numpy(images), None if classes is None else _to_numpy(classes)
+
+
+class ImageStream(keras.utils.PyDataset):
+    """The batches of a dataset that was looked through once.
+
+    It is a dataset of the same batches, the images of which are ``(n, h, w, c)`` and float32.
+
+    Parameters
+    ----------
+    dataset : keras.utils.PyDataset
+        The batches.
+    image_shape : tuple of 3 int
+        Height, width and channels.
+    limits : tuple of 2 float
+        The darkest and the brightest pixel.
+    sizes : list of int
+        Images in each batch.
+    with_triplets : list of bool or None
+        Whether a batch has two classes and two images of one; None if there are no classes.
+
+    Attributes
+    ----------
+    shape : tuple of 4 int
+        ``(n_samples, height, width, channels)``.
+    batch_numbers : ndarray of shape (n_samples,)
+        The batch that each image is in.
+    with_triplets : list of bool or None
+        As given.
+    """
+
+    def __init__(self, dataset, image_shape, limits, sizes, with_triplets):
+        super().__init__(**_loading(dataset))
+        self._dataset = dataset
+        self._limits = limits
+        self.shape = (sum(sizes), *image_shape)
+        self.batch_numbers = np.repeat(np.arange(len(sizes)), sizes)
+        self.with_triplets = with_triplets
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def __getitem__(self, index):
+        images, classes = read_batch(self._dataset, index)
+        return as_images(images, self.shape[1:]), classes
+
+    def on_epoch_end(self):
+        """Let the dataset do what it does after an epoch."""
+        self._dataset.on_epoch_end()
+
+    def min(self):
+        """Tell the darkest pixel."""
+        return self._limits[0]
+
+    def max(self):
+        """Tell the brightest pixel."""
+        return self._limits[1]
+
+
+class StreamedBatches(keras.utils.PyDataset):
+    """Some batches of a stream, made ready for a network, in an order drawn for every epoch.
+
+    Parameters
+    ----------
+    stream : ImageStream
+        The batches.
+    prepare : callable
+        ``prepare(images, classes, rng) -> (x, y)``.
+    rows : ndarray of int
+        Images to use; with one, the whole of its batch.
+    rng : numpy.random.RandomState
+        Source of the order, and of the seed of what each batch draws.
+    redraw : bool
+        Whether to go on after each epoch; validation batches stay as they are.
+    learns : bool, default=False
+        Whether a triplet loss learns from the classes.
+
+    Raises
+    ------
+    ValueError
+        If it does and no batch has a triplet.
+    """
+
+    def __init__(self, stream, prepare, rows, *, rng, redraw, learns=False):
+        super().__init__(**_loading(stream))
+        self._stream = stream
+        self._numbers = np.unique(stream.batch_numbers[rows])
+        self._prepare = prepare
+        self._rng = rng
+        self._redraw = redraw
+        self._seed = rng.randint(2**31 - 1)
+        self._epoch = 0
+        if learns and not np.any(np.array(stream.with_triplets)[self._numbers]):
+            raise ValueError(
+                f"None of the {len(self._numbers)} batches of a split of X has two classes and "
+                "two images of one of them, as the triplet loss needs."
+            )
+        if redraw:
+            rng.shuffle(self._numbers)
+
+    def __len__(self):
+        return len(self._numbers)
+
+    def __getitem__(self, index):
+        number = self._numbers[index]
+        # Of its own, so that batches read by several threads draw the same in any order.
+        rng = np.random.RandomState([self._seed, self._epoch, number])
+        return self._prepare(*self._stream[number], rng)
+
+    def on_epoch_end(self):
+        """Draw the next epoch's order, and let the dataset do what it does."""
+        if self._redraw:
+            self._epoch += 1
+            self._rng.shuffle(self._numbers)
+            self._stream.on_epoch_end()
+
+
+def _loading(dataset):
+    """Tell by how many threads or processes a dataset wants to be read."""
+    names = "workers", "use_multiprocessing", "max_queue_size"
+    return {name: getattr(dataset, name) for name in names}
+
+
+def _to_numpy(part):
+    return keras.ops.convert_to_numpy(part) if keras.ops.is_tensor(part) else np.asarray(part)

@@ -82,14 +82,22 @@ def streamed_generator_batches(
     ----------
     stream : ImageStream
         Images, in the units of the data.
-    rows, pixel_range, sees_image, rng, redraw
-        See :func:`generator_batches`.
+    rows : ndarray of int
+        Images to use; with one, the whole of its batch.
+    pixel_range : tuple of 2 float
+        The pixels that become 0 and 1.
+    sees_image : bool
+        Whether G sees the image, or an embedding.
     keyed : bool
-        Whether G sees F(X) in a direction drawn at random.
+        Whether that embedding is F(X) in a direction drawn at random.
     n_components : int
         Length of an embedding.
     learns : bool
         Whether F learns, from the classes in the batches.
+    rng : numpy.random.RandomState
+        Source of the draws.
+    redraw : bool
+        Whether to draw again after each epoch.
 
     Returns
     -------

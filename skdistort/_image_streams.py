@@ -85,11 +85,23 @@ class ImageStream(keras.utils.PyDataset):
         self._dataset.on_epoch_end()
 
     def min(self):
-        """Tell the darkest pixel."""
+        """Tell the darkest pixel.
+
+        Returns
+        -------
+        float
+            Its value.
+        """
         return self._limits[0]
 
     def max(self):
-        """Tell the brightest pixel."""
+        """Tell the brightest pixel.
+
+        Returns
+        -------
+        float
+            Its value.
+        """
         return self._limits[1]
 
 

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._backend import keras
 from ._diagnosis import DistortionComparison, diagnose_distortion
-from ._image_sources import fill, is_stored, pieces
+from ._image_sources import fill, is_stored, joined, pieces
 from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
 from .base import KerasTransformer
 from .keys import check_keys, rotate_embeddings
@@ -52,7 +52,7 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
             self._in_layout(self._distort(images, keys_of_images), layout)
             for images, layout, keys_of_images in self._each_piece(X, keys)
         )
-        return np.concatenate(list(parts)) if out is None else fill(out, parts, X)
+        return joined(parts) if out is None else fill(out, parts, X)
 
     def embed(self, X):
         """Embed images, plain or distorted, by the embedder F. No key takes part.
@@ -67,7 +67,7 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             Embeddings F(X).
         """
-        return np.concatenate([self._embed(images) for images, *_ in self._each_piece(X)])
+        return joined(self._embed(images) for images, *_ in self._each_piece(X))
 
     def embed_probe(self, X, keys=None):
         """Embed undistorted images as what templates are compared with.
@@ -84,11 +84,10 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             R_key F(X), near F(G(X)) under the same key; F(X) if the generator has no key.
         """
-        parts = [
+        return joined(
             self._under_keys(self._embed(images), keys_of_images)
             for images, _, keys_of_images in self._each_piece(X, keys)
-        ]
-        return np.concatenate(parts)
+        )
 
     def compare(self, X):
         """Distort images and put all that measures look at side by side.
@@ -205,8 +204,7 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
             check_keys(keys, start)
 
     def _embed(self, images):
-        embedded = [self.embedder_.predict(part, self.batch_size) for part, _ in pieces(images)]
-        return np.concatenate(embedded)
+        return joined(self.embedder_.predict(part, self.batch_size) for part, _ in pieces(images))
 
     def _check_keyed(self, keys):
         """Take the parameter `key` where no keys are given; None for a generator without."""

@@ -112,6 +112,23 @@ def pieces(X):
         yield X, None
 
 
+def joined(parts):
+    """Put results for pieces together.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray of shape (n, ...)
+        Results for each of the :func:`pieces`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...)
+        All of them; what is one piece is not copied.
+    """
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def some_images(images, n):
     """Take a few of the images that an estimator trains on.
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from ._batches import IndexedBatches, draw_triplets
-from ._image_sources import is_stored, pieces
+from ._image_sources import is_stored, joined, pieces
 
 # 128 MB of float32.
 _SPACE_VALUES = 2**25
@@ -41,10 +41,12 @@ def fit_selection_space(space, images, rng):
     sample = images
     if is_stored(images):
         most = max(1, _SPACE_VALUES // prod(images.shape[1:]))
-        drawn = rng.choice(len(images), most, replace=False) if most < len(images) else slice(None)
-        sample = images[drawn]
+        if most < len(images):
+            sample = images[np.sort(rng.choice(len(images), most, replace=False))]
+        else:
+            sample = images[:]
     if space is None:
-        n_components = min(32, len(images), prod(images.shape[1:]))
+        n_components = min(32, len(sample), prod(images.shape[1:]))
         space = PCA(n_components=n_components, random_state=rng)
     else:
         space = clone(space)
@@ -53,8 +55,8 @@ def fit_selection_space(space, images, rng):
         return X if _takes_images(space) else X.reshape(len(X), -1)
 
     space.fit(as_taken(sample), None)
-    found = [space.transform(as_taken(piece)) for piece, _ in pieces(images)]
-    return np.concatenate(found).astype(np.float32, copy=False)
+    found = (space.transform(as_taken(piece)) for piece, _ in pieces(images))
+    return np.asarray(joined(found), dtype=np.float32)
 
 
 def triplet_batches(images, selection, rows, *, batch_size, rng, redraw):

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from ._backend import keras
-from ._image_sources import StoredImages, is_stored, pieces
+from ._image_sources import StoredImages, is_stored, joined, pieces
 from ._image_streams import ImageStream
 from ._images import infer_image_shape, split_layout, with_channels
 from ._training import train
@@ -208,11 +208,10 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
     def _encode(self, X):
         """Apply the network to images, as many at a time as memory should hold."""
         check_is_fitted(self)
-        encoded = [
+        return joined(
             self.network_.predict(self._check_images(piece)[0], self.batch_size)
             for piece, _ in pieces(X)
-        ]
-        return np.concatenate(encoded)
+        )
 
 
 def _architecture(network):

@@ -1,6 +1,6 @@
 """What a fitted generator does with images: distort, embed, compare, score and diagnose.
 
-How one is trained does not live here: see :mod:`skdistort.distortion`.
+How one is trained does not live here: see `_generator_training`.
 """
 
 import numpy as np

@@ -126,8 +126,8 @@ def build_training_network(
         outputs["plain"] = embed(in_units(inputs["image"]))
     if seen == "rotated":
         inputs["direction"] = keras.layers.Input(generator.input_shape[1:], name="direction")
-        length = ops.norm(outputs["plain"], axis=1, keepdims=True)
-        outputs["rotated"] = length * inputs["direction"]
+        squares = ops.sum(ops.square(outputs["plain"]), axis=1, keepdims=True)
+        outputs["rotated"] = ops.sqrt(squares) * inputs["direction"]
     elif seen == "input":
         inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
     outputs["distorted"] = generator(inputs["seen"] if seen == "input" else outputs[seen])

@@ -318,10 +318,11 @@ def test_generator_learns_from_batches(frozen, kind):
 
 @pytest.mark.backend
 def test_keyed_generator_learns_from_batches(frozen):
-    settings = {**TINY, "filters": (4, 8), "epochs": 8, **KINDS["keyed"]}
+    settings = {**TINY, "filters": (4, 8), "epochs": 12, **KINDS["keyed"]}
     generator = DistortionGenerator(frozen, **settings).fit(Batches(X))
-    towards = np.mean(np.sum(generator.embed_probe(X) * generator.compare(X)[3], axis=1))
-    assert towards > 0.2
+    # Directions that have nothing to do with each other are 2 apart.
+    distances = generator.history_["embedding_distance"]
+    assert distances[-1] < 0.9 * distances[0]
 
 
 class Augmented(Batches):

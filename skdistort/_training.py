@@ -166,6 +166,8 @@ def train(
         if schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(learning_rate, n_steps)
         model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=jit_mode())
+        # Variables that come to be within the first step would have it traced twice.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     own_callbacks = [StopAtNonFiniteLoss()]

@@ -35,7 +35,7 @@ class StoredNetwork:
     """
 
     # What is made when it is first asked for, and left out of pickles.
-    _model = _architecture = None
+    _model = _architecture = _distribution = None
 
     def __init__(self, model):
         self.config = without_compilation(model.to_json())
@@ -43,15 +43,16 @@ class StoredNetwork:
 
     @property
     def model(self):
-        """Rebuild the network when first asked for.
+        """Rebuild the network when first asked for, and where Keras distributes variables anew.
 
         Returns
         -------
         keras.Model
             The network, uncompiled.
         """
-        if self._model is None:
-            self._model = self.rebuild()
+        distribution = keras.distribution.distribution()
+        if self._model is None or self._distribution is not distribution:
+            self._model, self._distribution = self.rebuild(), distribution
             self._model.trainable = False
         return self._model
 

@@ -90,7 +90,9 @@ class StoredNetwork:
             if predictor.weights is not self.weights:
                 predictor.model.set_weights(self.weights)
                 predictor.weights = self.weights
-            return predictor.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+            found = predictor.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+        # A network of the caller's own may end in a lower precision.
+        return found.astype(np.float32, copy=False)
 
     def _pool_key(self):
         if self._architecture is None:

@@ -1,4 +1,4 @@
-"""Searches on Dask and Ray, through joblib's backends: local workers find what one process finds."""
+"""Searches on Dask and Ray through joblib: two local workers find what one process finds."""
 
 import os
 from contextlib import contextmanager

@@ -116,6 +116,7 @@ def watch_memory(estimator, name, X, y, n_candidates):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1797)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--candidates", type=int, default=50)
@@ -123,7 +124,7 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(f"keras {keras.__version__} on {keras.backend.backend()}")
     X, y = load_digits(return_X_y=True)
-    X = X.astype(np.float32)
+    X, y = X[: options.images].astype(np.float32), y[: options.images]
     embedder = TripletEmbedder(epochs=options.epochs, random_state=0)
     frozen = FrozenEstimator(clone(embedder).fit(X, y))
     generator = DistortionGenerator(

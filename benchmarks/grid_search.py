@@ -119,10 +119,11 @@ def main():
     parser.add_argument("--images", type=int, default=1797)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("time", "memory"))
     parser.add_argument("--candidates", type=int, default=50)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    print(f"keras {keras.__version__} on {keras.backend.backend()}")
+    print(f"keras {keras.__version__} on {keras.backend.backend()}", flush=True)
     X, y = load_digits(return_X_y=True)
     X, y = X[: options.images].astype(np.float32), y[: options.images]
     embedder = TripletEmbedder(epochs=options.epochs, random_state=0)
@@ -130,11 +131,14 @@ def main():
     generator = DistortionGenerator(
         frozen, pixel_range=(0, 16), epochs=options.epochs, random_state=0
     )
-    for estimator, name in ((embedder, "margin"), (generator, "alpha")):
-        compare_times(estimator, name, X, y, options.repeats)
-    measure_embedding(generator, X, options.repeats)
-    for estimator, name in ((embedder, "margin"), (generator, "alpha")):
-        watch_memory(estimator, name, X, y, options.candidates)
+    searches = ((embedder, "margin"), (generator, "alpha"))
+    if options.only != "memory":
+        for estimator, name in searches:
+            compare_times(estimator, name, X, y, options.repeats)
+        measure_embedding(generator, X, options.repeats)
+    if options.only != "time":
+        for estimator, name in searches:
+            watch_memory(estimator, name, X, y, options.candidates)
 
 
 if __name__ == "__main__":

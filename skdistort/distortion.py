@@ -82,6 +82,9 @@ class DistortionGenerator(DistortingTransformer):
         Adam's learning rate at the start. (Paper A: 1e-4, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero.
+    dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
+        Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
+        results are float32 in any case. An `embedder` that is given keeps its own.
     validation_fraction : float, default=0.0
         Share of the samples held out to watch the loss on.
     patience : int or None, default=None
@@ -180,6 +183,7 @@ class DistortionGenerator(DistortingTransformer):
         batch_size=64,
         learning_rate=2e-3,
         schedule="cosine",
+        dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
         callbacks=None,
@@ -202,6 +206,7 @@ class DistortionGenerator(DistortingTransformer):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.callbacks = callbacks
@@ -258,7 +263,11 @@ class DistortionGenerator(DistortingTransformer):
                 self.embedder,
                 images,
                 y,
-                defaults={"verbose": self.verbose, "random_state": rng.randint(2**31 - 1)},
+                defaults={
+                    "dtype_policy": self.dtype_policy,
+                    "verbose": self.verbose,
+                    "random_state": rng.randint(2**31 - 1),
+                },
             )
         embeddings = self._embed(images)
         make_batches = partial(
@@ -281,6 +290,7 @@ class DistortionGenerator(DistortingTransformer):
                 n_components=embeddings.shape[1],
                 filters=self.filters,
                 rng=network_rng,
+                dtype=self.dtype_policy,
             )
         )
         self._train_generator(generator, batches, watched, network_rng)
@@ -311,7 +321,9 @@ class DistortionGenerator(DistortingTransformer):
         adversary = None
         if self.adversary_weight:
             parts.append("adversary_distance")
-            adversary = build_unet(self.image_shape_, filters=self.filters, rng=rng)
+            adversary = build_unet(
+                self.image_shape_, filters=self.filters, rng=rng, dtype=self.dtype_policy
+            )
         if self.train_embedder:
             parts.append("triplet_loss")
         sees_plain = self.train_embedder and self.architecture != "unet" and not self.keyed_

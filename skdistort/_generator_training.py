@@ -53,7 +53,11 @@ class LearningTransformer(DistortingTransformer):
                 self.embedder,
                 images,
                 y,
-                defaults={"verbose": self.verbose, "random_state": rng.randint(2**31 - 1)},
+                defaults={
+                    "dtype_policy": self.dtype_policy,
+                    "verbose": self.verbose,
+                    "random_state": rng.randint(2**31 - 1),
+                },
             )
         n_components = self.embedder_.model.output_shape[-1]
         shared = {
@@ -89,6 +93,7 @@ class LearningTransformer(DistortingTransformer):
                 n_components=n_components,
                 filters=self.filters,
                 rng=network_rng,
+                dtype=self.dtype_policy,
             ),
             one_pass=one_pass,
         )
@@ -119,7 +124,9 @@ class LearningTransformer(DistortingTransformer):
         adversary = None
         if self.adversary_weight:
             parts.append("adversary_distance")
-            adversary = build_unet(self.image_shape_, filters=self.filters, rng=rng)
+            adversary = build_unet(
+                self.image_shape_, filters=self.filters, rng=rng, dtype=self.dtype_policy
+            )
         if self.train_embedder:
             parts.append("triplet_loss")
         embeds, seen = streamed or self.train_embedder, "input"

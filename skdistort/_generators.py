@@ -14,7 +14,7 @@ ops = keras.ops
 _MARGIN = 0.2
 
 
-class InferenceOnly(keras.layers.Layer):
+class InferenceOnly(keras.Model):
     """A network that runs in inference mode even where it is part of one in training.
 
     A functional model in training overrides the ``training=False`` that a part was called with,
@@ -27,7 +27,7 @@ class InferenceOnly(keras.layers.Layer):
     """
 
     def __init__(self, network):
-        super().__init__(trainable=network.trainable)
+        super().__init__(trainable=network.trainable, dtype="float32")
         self.network = network
 
     def call(self, x):
@@ -51,7 +51,7 @@ class ReverseGradient(keras.layers.Layer):
     """
 
     def __init__(self, weight):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.weight = weight
 
     def call(self, x):
@@ -59,7 +59,7 @@ class ReverseGradient(keras.layers.Layer):
         return ops.stop_gradient(x) * (1 + self.weight) - x * self.weight
 
 
-def build_generator(architecture, image_shape, *, n_components, filters, rng):
+def build_generator(architecture, image_shape, *, n_components, filters, rng, dtype="float32"):
     """Build the generator of an architecture.
 
     Parameters
@@ -74,6 +74,9 @@ def build_generator(architecture, image_shape, *, n_components, filters, rng):
         Convolution maps of each level, the finest first.
     rng : numpy.random.RandomState
         Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
+        compute in float32.
 
     Returns
     -------
@@ -81,8 +84,8 @@ def build_generator(architecture, image_shape, *, n_components, filters, rng):
         Images with pixels in ``[0, 1]``, or embeddings, to images with pixels in ``[0, 1]``.
     """
     if architecture == "unet":
-        return build_unet(image_shape, filters=filters, rng=rng)
-    return build_decoder(n_components, image_shape, filters=filters, rng=rng)
+        return build_unet(image_shape, filters=filters, rng=rng, dtype=dtype)
+    return build_decoder(n_components, image_shape, filters=filters, rng=rng, dtype=dtype)
 
 
 def build_training_network(
@@ -118,7 +121,7 @@ def build_training_network(
         ``"rotated"``, what G sees in another direction; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
-    in_units = keras.layers.Rescaling(high - low, offset=low)
+    in_units = keras.layers.Rescaling(high - low, offset=low, dtype="float32")
     embed = InferenceOnly(embedder)
     inputs, outputs = {}, {}
     if embeds:

@@ -12,7 +12,7 @@ from .losses import pair_cross_entropy, stacked_triplet_loss
 _N_PAIRS = 2**15
 
 
-class BranchComparison(keras.layers.Layer):
+class BranchComparison(keras.Model):
     """The double branch in training: log-odds of client pairs, then of impostor pairs.
 
     Parameters
@@ -24,7 +24,7 @@ class BranchComparison(keras.layers.Layer):
     """
 
     def __init__(self, encoder, head):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.encoder = encoder
         self.head = head
 

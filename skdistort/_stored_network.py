@@ -35,7 +35,7 @@ class StoredNetwork:
     """
 
     # What is made when it is first asked for, and left out of pickles.
-    _model = _architecture = None
+    _model = _architecture = _distribution = None
 
     def __init__(self, model):
         self.config = without_compilation(model.to_json())
@@ -43,15 +43,16 @@ class StoredNetwork:
 
     @property
     def model(self):
-        """Rebuild the network when first asked for.
+        """Rebuild the network when first asked for, and where Keras distributes variables anew.
 
         Returns
         -------
         keras.Model
             The network, uncompiled.
         """
-        if self._model is None:
-            self._model = self.rebuild()
+        distribution = keras.distribution.distribution()
+        if self._model is None or self._distribution is not distribution:
+            self._model, self._distribution = self.rebuild(), distribution
             self._model.trainable = False
         return self._model
 
@@ -89,7 +90,9 @@ class StoredNetwork:
             if predictor.weights is not self.weights:
                 predictor.model.set_weights(self.weights)
                 predictor.weights = self.weights
-            return predictor.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+            found = predictor.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+        # A network of the caller's own may end in a lower precision.
+        return found.astype(np.float32, copy=False)
 
     def _pool_key(self):
         if self._architecture is None:

@@ -57,8 +57,9 @@ def storage_error_rates(generator, X, y):
     >>> from skdistort import DistortionGenerator, TripletEmbedder
     >>> from skdistort.templates import storage_error_rates
     >>> X, y = load_digits(return_X_y=True)
-    >>> embedder = FrozenEstimator(TripletEmbedder(epochs=3, random_state=0).fit(X, y))
-    >>> generator = DistortionGenerator(embedder, epochs=3, random_state=0).fit(X)
+    >>> small = {"epochs": 3, "filters": (8, 16), "learning_rate": 5e-3, "random_state": 0}
+    >>> embedder = FrozenEstimator(TripletEmbedder(**small).fit(X[300:], y[300:]))
+    >>> generator = DistortionGenerator(embedder, **small).fit(X[300:])
     >>> as_float, as_bytes = storage_error_rates(generator, X[:300], y[:300])
     >>> abs(as_float - as_bytes) < 0.01
     True

@@ -28,7 +28,7 @@ class TrainingModel(keras.Model):
     """
 
     def __init__(self, network, loss, part_names, setting_names):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.network = network
         self._loss_and_parts = loss
         self._settings = {
@@ -47,10 +47,10 @@ class TrainingModel(keras.Model):
             self.network.set_weights(network.get_weights())
         for name, value in settings.items():
             self._settings[name].assign(value)
-        # Inside of what scales the loss in mixed precision, and finds the scale by itself.
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        for variable in optimizer.variables:
+        for variable in self.optimizer.variables:
             variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            self.optimizer.dynamic_scale.assign(self.optimizer.initial_scale)
         if constant_rate is not None:
             self.optimizer.learning_rate = constant_rate
 
@@ -165,7 +165,12 @@ def train(
         rate = learning_rate
         if schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(learning_rate, n_steps)
-        model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=jit_mode())
+        optimizer = keras.optimizers.Adam(rate)
+        if _computes_in_float16(network):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(optimizer=optimizer, jit_compile=jit_mode())
+        # Variables that come to be within the first step would have it traced twice.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     own_callbacks = [StopAtNonFiniteLoss()]
@@ -210,3 +215,9 @@ def train(
             f"Losses by epoch: {history['loss']}."
         )
     return history
+
+
+def _computes_in_float16(layer):
+    """Tell whether a network, or any layer in it, does, whose small gradients become zero."""
+    parts = getattr(layer, "layers", ())
+    return layer.compute_dtype == "float16" or any(map(_computes_in_float16, parts))

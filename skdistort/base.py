@@ -30,6 +30,7 @@ TRAINING_CONSTRAINTS = {
     "epochs": [_POSITIVE_INT],
     "batch_size": [_POSITIVE_INT],
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "dtype_policy": [StrOptions({"float32", "mixed_bfloat16", "mixed_float16"})],
     "schedule": [StrOptions({"constant", "cosine"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "patience": [_POSITIVE_INT, None],
@@ -126,8 +127,8 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
             if _architecture(network) != _architecture(previous.model):
                 raise ValueError(
                     f"{'partial_fit' if one_pass else 'warm_start=True'} needs images and "
-                    "architecture of the previous fit: the layers, or the shapes of input or "
-                    "weights, differ."
+                    "architecture of the previous fit: the layers, their precision, or the shapes "
+                    "of input or weights, differ."
                 )
             # Rebuilt from its own configuration, whose pixel scaling the weights were learned with.
             network = previous.rebuild()
@@ -217,7 +218,8 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
 def _architecture(network):
     """Tell what two networks share where the weights of one make sense in the other."""
     weights = [w.shape for w in network.get_weights()]
-    return network.input_shape, weights, [type(layer) for layer in network.layers]
+    layers = [(type(layer), layer.dtype_policy.name) for layer in network.layers]
+    return network.input_shape, weights, layers
 
 
 def _check_callbacks(callbacks):

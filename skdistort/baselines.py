@@ -55,6 +55,9 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Adam's learning rate at the start.
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero over the epochs.
+    dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
+        Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
+        results are float32 in any case.
     validation_fraction : float, default=0.0
         Share of the samples held out to watch the loss on.
     patience : int or None, default=None
@@ -132,6 +135,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         batch_size=64,
         learning_rate=1e-3,
         schedule="cosine",
+        dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
         callbacks=None,
@@ -150,6 +154,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.callbacks = callbacks
@@ -214,17 +219,21 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
                 hidden_units=self.hidden_units,
                 unit_length=True,
                 rng=network_rng,
+                dtype=self.dtype_policy,
             )
         )
         seed = network_rng.randint(2**31 - 1)
         if self.loss == "am_softmax":
-            network = keras.Sequential([encoder, CosineLogits(len(self.classes_), seed)])
+            cosines = CosineLogits(len(self.classes_), seed)(encoder.output)
+            network = keras.Model(encoder.input, cosines)
             loss, settings = am_softmax_loss, {"scale": self.scale, "margin": self.margin}
         else:
             # The layer before unit length is what a plain softmax classifies.
             codes = encoder.layers[-2].output
             initializer = keras.initializers.GlorotUniform(seed)
-            logits = keras.layers.Dense(len(self.classes_), kernel_initializer=initializer)(codes)
+            logits = keras.layers.Dense(
+                len(self.classes_), kernel_initializer=initializer, dtype="float32"
+            )(codes)
             network, loss, settings = keras.Model(encoder.input, logits), cross_entropy, {}
         self._train(
             network,
@@ -276,7 +285,7 @@ class CosineLogits(keras.layers.Layer):
     """
 
     def __init__(self, n_classes, seed):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.n_classes = n_classes
         self.seed = seed
 

@@ -72,6 +72,9 @@ class DistortionGenerator(LearningTransformer):
         Adam's learning rate at the start. (Paper A: 1e-4, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero.
+    dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
+        Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
+        results are float32 in any case. An `embedder` that is given keeps its own.
     validation_fraction : float, default=0.0
         Share of the samples held out to watch the loss on.
     patience : int or None, default=None
@@ -170,6 +173,7 @@ class DistortionGenerator(LearningTransformer):
         batch_size=64,
         learning_rate=2e-3,
         schedule="cosine",
+        dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
         callbacks=None,
@@ -192,6 +196,7 @@ class DistortionGenerator(LearningTransformer):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.callbacks = callbacks

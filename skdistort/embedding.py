@@ -66,6 +66,9 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         Adam's learning rate at the start. (Paper A: 5e-5, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero over the epochs.
+    dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
+        Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
+        results are float32 in any case.
     validation_fraction : float, default=0.0
         Share of the samples held out to watch the loss on.
     patience : int or None, default=None
@@ -158,6 +161,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         batch_size=120,
         learning_rate=2e-3,
         schedule="cosine",
+        dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
         callbacks=None,
@@ -180,6 +184,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.callbacks = callbacks
@@ -280,6 +285,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
                 hidden_units=self.hidden_units,
                 pixel_range=(float(images.min()), float(images.max())),
                 rng=network_rng,
+                dtype=self.dtype_policy,
             ),
             one_pass=one_pass,
         )

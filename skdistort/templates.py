@@ -80,11 +80,12 @@ class TemplateStore:
     >>> from skdistort import DistortionGenerator, TripletEmbedder
     >>> from skdistort.templates import TemplateStore
     >>> X, y = load_digits(return_X_y=True)
-    >>> embedder = FrozenEstimator(TripletEmbedder(epochs=3, random_state=0).fit(X, y))
-    >>> generator = DistortionGenerator(embedder, epochs=3, random_state=0).fit(X)
+    >>> small = {"epochs": 3, "filters": (8, 16), "learning_rate": 5e-3, "random_state": 0}
+    >>> embedder = FrozenEstimator(TripletEmbedder(**small).fit(X[300:], y[300:]))
+    >>> generator = DistortionGenerator(embedder, **small).fit(X[300:])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with TemplateStore(generator, os.path.join(folder, "templates.db")) as store:
-    ...         threshold = store.calibrate_threshold(X[200:400], y[200:400])
+    ...         threshold = store.calibrate_threshold(X[100:300], y[100:300])
     ...         store.enrol(["ada", "bob"], X[:2])
     ...         scores, accepted = store.verify(["ada", "ada"], X[:2])
     ...         store.revoke("bob")

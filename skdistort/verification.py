@@ -75,6 +75,9 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Adam's learning rate at the start. (Paper B: 1e-4, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero over the epochs.
+    dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
+        Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
+        results are float32 in any case.
     validation_fraction : float, default=0.0
         Share of the samples held out to watch the loss on.
     patience : int or None, default=None
@@ -175,6 +178,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         batch_size=120,
         learning_rate=1e-3,
         schedule="cosine",
+        dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
         callbacks=None,
@@ -198,6 +202,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.callbacks = callbacks
@@ -280,6 +285,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
                 hidden_units=self.hidden_units,
                 unit_length=self.mode == "triple",
                 rng=network_rng,
+                dtype=self.dtype_policy,
             )
         )
         if self.mode == "triple":
@@ -288,7 +294,12 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             signature = "triple", architecture(encoder.to_json())
         else:
             head = self._start_network(
-                lambda: build_pair_head(self.n_components, units=self.head_units, rng=network_rng),
+                lambda: build_pair_head(
+                    self.n_components,
+                    units=self.head_units,
+                    rng=network_rng,
+                    dtype=self.dtype_policy,
+                ),
                 "head_",
             )
             network, loss = BranchComparison(encoder, head), pair_loss

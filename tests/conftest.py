@@ -1,8 +1,21 @@
 """Settings that must stand before scikit-learn, matplotlib and Keras are imported."""
 
+import gc
 import os
 
 # Without it scikit-learn skips its array API check.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Every core has a test of its own: threads that wait for one another take ten times as long.
+for name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+):
+    os.environ.setdefault(name, "1")
+
+# Graphs are made of so many objects that looking for those to collect takes a tenth of the time.
+gc.set_threshold(50_000, 20, 20)

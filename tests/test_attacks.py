@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from skdistort.attacks import (
     AffineInversion,
     BlindGuess,
+    KernelInversion,
     NegationInversion,
     NetworkInversion,
     RidgeInversion,
@@ -71,6 +72,26 @@ def test_ridge_takes_embeddings():
     assert mse(KNOWN, found).mean() < 0.7 * KNOWN.var(axis=0).mean()
 
 
+def test_kernel_ridge_bends_where_ridge_cannot():
+    angle = np.random.default_rng(0).uniform(0, 6, size=(400, 1))
+    embeddings = np.hstack([np.cos(angle), np.sin(angle)])
+    images = (0.5 + 0.5 * np.sin(angle * [1, 2, 3, 4])).reshape(-1, 2, 2, 1)
+    known, stolen, targets = embeddings[:300], embeddings[300:], images[300:]
+    errors = {
+        attack: mse(targets, attack.fit(known, images[:300]).reconstruct(stolen)).mean()
+        for attack in (KernelInversion(), KernelInversion(max_samples=5), RidgeInversion())
+    }
+    assert [error < 0.005 for error in errors.values()] == [True, False, False]
+    assert len(list(errors)[1].ridge_.dual_coef_) == 5
+
+
+def test_kernel_ridge_learns_nothing_from_templates_that_are_alike():
+    attack = KernelInversion().fit(np.ones((600, 3)), KNOWN)
+    np.testing.assert_allclose(
+        attack.reconstruct(np.ones((1, 3)))[0], KNOWN.mean(axis=0), atol=0.01
+    )
+
+
 def test_blind_guess_is_the_median_whatever_the_template():
     found = BlindGuess().fit(KNOWN, KNOWN).reconstruct(VICTIMS)
     np.testing.assert_array_equal(found, np.repeat(np.median(KNOWN, axis=0)[None], 200, axis=0))
@@ -123,6 +144,7 @@ def test_network_is_seeded_cloned_and_pickled():
         (NetworkInversion(filters=(0,)), KNOWN[:2], KNOWN[:2], "filters must be positive"),
         (NetworkInversion(epochs=0), KNOWN[:2], KNOWN[:2], "'epochs' parameter"),
         (RidgeInversion(alpha=-1.0), KNOWN[:2], KNOWN[:2], "'alpha' parameter"),
+        (KernelInversion(max_samples=1), KNOWN[:2], KNOWN[:2], "'max_samples' parameter"),
     ],
 )
 def test_inversion_refuses(attack, templates, images, message):

@@ -9,6 +9,7 @@ compare with are in :mod:`skdistort.template_baselines`.
 """
 
 from ._closed_form import AffineInversion, BlindGuess, NegationInversion, RidgeInversion
+from ._kernel import KernelInversion
 from ._key_recovery import key_recovery_curve, recover_rotation, smallest_sufficient
 from ._linkage import LinkagePairs, TemplateLinker, draw_linkage_pairs
 from ._matching import decision_thresholds, match_rate, paired_scores
@@ -20,6 +21,7 @@ from ._report import ProtectionReport, protection_report
 __all__ = [
     "AffineInversion",
     "BlindGuess",
+    "KernelInversion",
     "LinkagePairs",
     "NegationInversion",
     "NetworkInversion",

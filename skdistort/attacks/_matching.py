@@ -165,7 +165,7 @@ def match_rate(
     thresholds = np.atleast_1d(threshold)
     accepted, compared = np.zeros((len(thresholds), len(attempts))), np.zeros(len(attempts))
     position = np.empty(len(embeddings), dtype=int)
-    for subject in np.unique(labels):
+    for subject in np.intersect1d(labels, other_labels):
         rows, columns = np.flatnonzero(labels == subject), np.flatnonzero(other_labels == subject)
         scores = euclidean_distances(attempts[rows], embeddings[columns], squared=True)
         np.negative(scores, out=scores)

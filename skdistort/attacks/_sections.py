@@ -10,6 +10,7 @@ from ..base import spawn_rng
 from ..keys import rotate_embeddings
 from ..metrics import unlinkability
 from ._closed_form import AffineInversion, BlindGuess, NegationInversion, RidgeInversion
+from ._kernel import KernelInversion
 from ._key_recovery import key_recovery_curve
 from ._linkage import TemplateLinker, draw_linkage_pairs
 from ._matching import match_rate, paired_scores
@@ -43,6 +44,7 @@ def invert(evidence, training, rng):
     def network():
         return NetworkInversion(**training, random_state=spawn_rng(rng))
 
+    embedded = {"kernel ridge": KernelInversion, "decoder": network}
     plain = evidence.attack_embeddings, evidence.embeddings
     rows = [_inversion_row("blind guess", "nothing", "-", attempt(BlindGuess(), *plain))]
     for key, known, stolen in _states_of_the_key(evidence):
@@ -50,13 +52,16 @@ def invert(evidence, training, rng):
             ("negation", NegationInversion()),
             ("affine per pixel", AffineInversion()),
             ("ridge", RidgeInversion()),
+            ("kernel ridge", KernelInversion()),
             ("U-Net", network()),
         ):
             rows.append(_inversion_row(name, "T", key, attempt(attack, known[0], stolen[0])))
-        found = attempt(network(), known[1], stolen[1])
-        rows.append(_inversion_row("decoder", "F(T)", key, found))
-    limit = attempt(network(), *plain)
-    rows.append(_inversion_row("embedding-only limit", "F(X)", "-", limit))
+        for name, make in embedded.items():
+            found = attempt(make(), known[1], stolen[1])
+            rows.append(_inversion_row(name, "F(T)", key, found))
+    # The limit: what F(X) itself gives away.
+    for name, make in embedded.items():
+        rows.append(_inversion_row(name, "F(X)", "-", attempt(make(), *plain)))
     return rows
 
 

@@ -1,7 +1,8 @@
 """What the networks are built of: initialisers, activation, a block of two convolutions.
 
-Every initialiser draws its seed from the `rng` it is given, so nothing depends on global random
-state. Whole networks are in the other modules, layers with a class of their own in ``_layers``.
+Every initialiser draws its seed from the `rng` it is given, and every layer is told its dtype
+policy, so nothing depends on global state. Whole networks are in the other modules, layers with a
+class of their own in ``_layers``.
 """
 
 from numbers import Integral
@@ -35,18 +36,18 @@ def check_filters(filters, name="filters"):
         raise ValueError(f"{name} must be positive integers, one for each level, got {filters!r}.")
 
 
-def conv_block(x, maps, rng):
+def conv_block(x, maps, rng, dtype):
     for _ in range(2):
         x = layers.Conv2D(
-            maps, 3, padding="same", use_bias=False, kernel_initializer=he_normal(rng)
+            maps, 3, padding="same", use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype
         )(x)
-        x = normalise_and_activate(x)
+        x = normalise_and_activate(x, dtype)
     return x
 
 
-def normalise_and_activate(x):
-    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
-    return layers.LeakyReLU(_SLOPE)(x)
+def normalise_and_activate(x, dtype):
+    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, dtype=dtype)(x)
+    return layers.LeakyReLU(_SLOPE, dtype=dtype)(x)
 
 
 def he_normal(rng):

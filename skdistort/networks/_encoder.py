@@ -7,7 +7,9 @@ from ._layers import UnitLength
 layers = keras.layers
 
 
-def build_encoder(image_shape, n_components, *, filters, hidden_units, pixel_range, rng):
+def build_encoder(
+    image_shape, n_components, *, filters, hidden_units, pixel_range, rng, dtype="float32"
+):
     """Build the embedder F: images to vectors of unit length.
 
     Each level has two 3x3 convolutions and a 2x2 max pooling; a dense layer and a linear
@@ -27,6 +29,9 @@ def build_encoder(image_shape, n_components, *, filters, hidden_units, pixel_ran
         Pixel values that the network maps to 0 and 1 before anything else.
     rng : numpy.random.RandomState
         Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``. The scaling of the
+        pixels and the last layers compute in float32.
 
     Returns
     -------
@@ -36,12 +41,14 @@ def build_encoder(image_shape, n_components, *, filters, hidden_units, pixel_ran
     low, high = pixel_range
     scale = 1.0 / (high - low) if high > low else 1.0
     x = inputs = layers.Input(image_shape)
-    x = layers.Rescaling(scale, offset=-low * scale)(x)
+    x = layers.Rescaling(scale, offset=-low * scale, dtype="float32")(x)
     for maps in filters:
-        x = conv_block(x, maps, rng)
-        x = layers.MaxPooling2D(2, padding="same")(x)
-    x = layers.Flatten()(x)
-    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng))(x)
-    x = normalise_and_activate(x)
-    x = layers.Dense(n_components, kernel_initializer=he_normal(rng))(x)
-    return keras.Model(inputs, UnitLength()(x))
+        x = conv_block(x, maps, rng, dtype)
+        x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)
+    x = layers.Flatten(dtype=dtype)(x)
+    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype)(
+        x
+    )
+    x = normalise_and_activate(x, dtype)
+    x = layers.Dense(n_components, kernel_initializer=he_normal(rng), dtype="float32")(x)
+    return keras.Model(inputs, UnitLength(dtype="float32")(x))

@@ -8,7 +8,7 @@ from ._blocks import conv_block, draw_seed, he_normal, normalise_and_activate
 layers = keras.layers
 
 
-def build_unet(image_shape, *, filters, rng):
+def build_unet(image_shape, *, filters, rng, dtype="float32"):
     """Build the U-Net generator: an image to an image of the same size.
 
     Images are padded with zeros to a multiple of the pooling factor and cropped back.
@@ -21,6 +21,9 @@ def build_unet(image_shape, *, filters, rng):
         Convolution maps of each level; the last is the bottom, so ``len(filters) - 1`` poolings.
     rng : numpy.random.RandomState
         Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
+        compute in float32.
 
     Returns
     -------
@@ -35,20 +38,21 @@ def build_unet(image_shape, *, filters, rng):
     factor = 2 ** (len(filters) - 1)
     padding = [(0, -size % factor) for size in (height, width)]
     x = inputs = layers.Input(image_shape)
-    x = layers.ZeroPadding2D(padding)(x)
+    x = layers.ZeroPadding2D(padding, dtype=dtype)(x)
     skips = []
     for maps in filters[:-1]:
-        x = conv_block(x, maps, rng)
+        x = conv_block(x, maps, rng, dtype)
         skips.append(x)
-        x = layers.MaxPooling2D(2)(x)
-    x = conv_block(x, filters[-1], rng)
+        x = layers.MaxPooling2D(2, dtype=dtype)(x)
+    x = conv_block(x, filters[-1], rng, dtype)
     for maps, skip in zip(reversed(filters[:-1]), reversed(skips), strict=True):
-        x = layers.Concatenate()([_upsample(x, maps, rng), skip])
-        x = conv_block(x, maps, rng)
-    return keras.Model(inputs, layers.Cropping2D(padding)(_to_pixels(x, channels, rng)))
+        x = layers.Concatenate(dtype=dtype)([_upsample(x, maps, rng, dtype), skip])
+        x = conv_block(x, maps, rng, dtype)
+    x = layers.Cropping2D(padding, dtype="float32")(_to_pixels(x, channels, rng))
+    return keras.Model(inputs, x)
 
 
-def build_decoder(n_inputs, image_shape, *, filters, rng):
+def build_decoder(n_inputs, image_shape, *, filters, rng, dtype="float32"):
     """Build the bottleneck generator's decoder: an embedding to an image.
 
     Parameters
@@ -61,6 +65,9 @@ def build_decoder(n_inputs, image_shape, *, filters, rng):
         Convolution maps of each level, the finest first, as in :func:`build_unet`.
     rng : numpy.random.RandomState
         Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
+        compute in float32.
 
     Returns
     -------
@@ -72,17 +79,24 @@ def build_decoder(n_inputs, image_shape, *, filters, rng):
     rows, columns = ceil(height / factor), ceil(width / factor)
     x = inputs = layers.Input((n_inputs,))
     x = layers.Dense(
-        rows * columns * filters[-1], use_bias=False, kernel_initializer=he_normal(rng)
+        rows * columns * filters[-1],
+        use_bias=False,
+        kernel_initializer=he_normal(rng),
+        dtype=dtype,
     )(x)
-    x = layers.Reshape((rows, columns, filters[-1]))(normalise_and_activate(x))
+    x = normalise_and_activate(x, dtype)
+    x = layers.Reshape((rows, columns, filters[-1]), dtype=dtype)(x)
     for maps in reversed(filters[:-1]):
-        x = conv_block(_upsample(x, maps, rng), maps, rng)
+        x = conv_block(_upsample(x, maps, rng, dtype), maps, rng, dtype)
     padding = [(0, rows * factor - height), (0, columns * factor - width)]
-    return keras.Model(inputs, layers.Cropping2D(padding)(_to_pixels(x, channels, rng)))
+    x = layers.Cropping2D(padding, dtype="float32")(_to_pixels(x, channels, rng))
+    return keras.Model(inputs, x)
 
 
-def _upsample(x, maps, rng):
-    return layers.Conv2DTranspose(maps, 2, strides=2, kernel_initializer=he_normal(rng))(x)
+def _upsample(x, maps, rng, dtype):
+    return layers.Conv2DTranspose(
+        maps, 2, strides=2, kernel_initializer=he_normal(rng), dtype=dtype
+    )(x)
 
 
 def _to_pixels(x, channels, rng):
@@ -91,4 +105,5 @@ def _to_pixels(x, channels, rng):
         1,
         activation="sigmoid",
         kernel_initializer=keras.initializers.GlorotUniform(draw_seed(rng)),
+        dtype="float32",
     )(x)

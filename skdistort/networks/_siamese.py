@@ -11,7 +11,9 @@ from ._layers import SelfAttentivePooling, UnitLength
 layers = keras.layers
 
 
-def build_vgg_encoder(image_shape, n_components, *, filters, hidden_units, unit_length, rng):
+def build_vgg_encoder(
+    image_shape, n_components, *, filters, hidden_units, unit_length, rng, dtype="float32"
+):
     """Build the encoder of spectrograms: convolutions, attentive pooling over time, two layers.
 
     Each level has two 3x3 convolutions and a 2x2 max pooling. Columns of the last level's maps
@@ -33,6 +35,9 @@ def build_vgg_encoder(image_shape, n_components, *, filters, hidden_units, unit_
         Whether embeddings are scaled to unit length.
     rng : numpy.random.RandomState
         Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
+        compute in float32.
 
     Returns
     -------
@@ -45,18 +50,22 @@ def build_vgg_encoder(image_shape, n_components, *, filters, hidden_units, unit_
     """
     x = inputs = layers.Input(image_shape)
     for maps in filters:
-        x = conv_block(x, maps, rng)
-        x = layers.MaxPooling2D(2, padding="same")(x)
+        x = conv_block(x, maps, rng, dtype)
+        x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)
     height, width, maps = x.shape[1:]
-    x = layers.Reshape((width, height * maps))(layers.Permute((2, 1, 3))(x))
-    x = SelfAttentivePooling()(x)
-    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng))(x)
-    x = normalise_and_activate(x)
-    x = layers.Dense(n_components, kernel_initializer=he_normal(rng))(x)
-    return keras.Model(inputs, UnitLength()(x) if unit_length else x)
+    x = layers.Permute((2, 1, 3), dtype=dtype)(x)
+    x = layers.Reshape((width, height * maps), dtype=dtype)(x)
+    # Its softmax and its long sums lose too much in a lower precision.
+    x = SelfAttentivePooling(dtype="float32")(x)
+    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype)(
+        x
+    )
+    x = normalise_and_activate(x, dtype)
+    x = layers.Dense(n_components, kernel_initializer=he_normal(rng), dtype="float32")(x)
+    return keras.Model(inputs, UnitLength(dtype="float32")(x) if unit_length else x)
 
 
-def build_pair_head(n_components, *, units, rng):
+def build_pair_head(n_components, *, units, rng, dtype="float32"):
     """Build the double branch's head: two embeddings, one after the other, to a log-odds.
 
     Parameters
@@ -68,6 +77,9 @@ def build_pair_head(n_components, *, units, rng):
         all, the last a sigmoid, whose log-odds this is.)
     rng : numpy.random.RandomState
         Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
+        compute in float32.
 
     Returns
     -------
@@ -81,6 +93,7 @@ def build_pair_head(n_components, *, units, rng):
     """
     x = inputs = layers.Input((2 * n_components,))
     for width in units:
-        x = layers.Dense(width, use_bias=False, kernel_initializer=he_normal(rng))(x)
-        x = normalise_and_activate(x)
-    return keras.Model(inputs, layers.Dense(1, kernel_initializer=he_normal(rng))(x))
+        x = layers.Dense(width, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype)(x)
+        x = normalise_and_activate(x, dtype)
+    x = layers.Dense(1, kernel_initializer=he_normal(rng), dtype="float32")(x)
+    return keras.Model(inputs, x)

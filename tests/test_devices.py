@@ -1,0 +1,67 @@
+"""Training on two devices, which JAX simulates on the host: a process of its own runs it."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+SCRIPT = """
+import keras
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+import warnings
+
+from skdistort import DistortionGenerator, TripletEmbedder, _stored_network, _training
+
+warnings.simplefilter("ignore", ConvergenceWarning)
+X, y = load_digits(return_X_y=True)
+X, y = X[:200].astype(np.float32), y[:200]
+SMALL = {"epochs": 2, "filters": (4,), "random_state": 0}
+assert len(keras.distribution.list_devices()) == 2
+
+
+def fit():
+    embedder = TripletEmbedder(**SMALL).fit(X, y)
+    return embedder, DistortionGenerator(FrozenEstimator(embedder), **SMALL).fit(X)
+
+
+def devices(model):
+    return {len(v.value.sharding.device_set) for v in model.variables}
+
+
+alone = fit()
+# No multiple of the number of devices.
+expected = [estimator.transform(X[:7]) for estimator in alone]
+
+distribution = keras.distribution.DataParallel()
+keras.distribution.set_distribution(distribution)
+for estimator, images in zip(alone, expected):
+    np.testing.assert_allclose(estimator.transform(X[:7]), images, atol=1e-4)
+shared = fit()
+for estimator, images in zip(shared, expected):
+    np.testing.assert_allclose(estimator.transform(X[:7]), images, atol=1e-4)
+    assert devices(estimator.network_.model) == {2}
+for pool in (_training._TRAINERS, _stored_network._PREDICTORS):
+    found = [getattr(m, "model", m) for key, m in pool._models.items() if key[1] is distribution]
+    assert found and all(devices(model) == {2} for model in found)
+assert keras.distribution.distribution() is distribution
+
+# An embedder whose network was built for one device is built anew for two, and back.
+for current in (distribution, None):
+    keras.distribution.set_distribution(current)
+    for embedder in (alone[0], shared[0]):
+        generator = DistortionGenerator(FrozenEstimator(embedder), **SMALL).fit(X)
+        np.testing.assert_allclose(generator.transform(X[:7]), expected[1], atol=1e-4)
+        assert devices(embedder.network_.model) == {2 if current else 1}
+"""
+
+
+@pytest.mark.backend
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX simulates devices")
+def test_two_devices_find_what_one_does():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run([sys.executable, "-c", SCRIPT], check=True, env=environment)

@@ -52,6 +52,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skdistort",),
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "parallel": 2,
     "show_memory": False,
     "show_signature": False,
     # A page that fetches its scripts from elsewhere.

@@ -17,5 +17,11 @@ for name in (
 ):
     os.environ.setdefault(name, "1")
 
+# Compiling takes JAX most of its time, and what it compiles here runs for an instant.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
+
 # Graphs are made of so many objects that looking for those to collect takes a tenth of the time.
 gc.set_threshold(50_000, 20, 20)

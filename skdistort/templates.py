@@ -65,12 +65,10 @@ class TemplateStore:
 
     With a key, a template is no use as a probe, and `rotate` makes a copied one useless. Keys are
     given with each call, or stand in the generator's `key`; the file holds none, only a salted
-    hash of each by which `rotate` tells its templates. A key that can be guessed can be tried
-    against it. Scores under a wrong key are those of strangers.
+    hash of each, by which `rotate` tells its templates and against which a guess can be tried.
 
-    What `revoke` erases is the file and its log. A file system or a drive may keep what was
-    there before, as do copies of the file, and the text of a revoked id may outlast it in unused
-    parts of the file. The room of a revoked template is filled with zeros and not used again.
+    `revoke` fills the room of a template in the file and its log with zeros. A file system or a
+    drive may keep what was there, and unused parts of the file the text of a revoked id.
 
     Examples
     --------

@@ -1,7 +1,9 @@
-"""Settings that must stand before scikit-learn, matplotlib and Keras are imported."""
+"""Settings that must stand before Keras and others are imported, and shared fixtures."""
 
 import gc
 import os
+
+import pytest
 
 # Without it scikit-learn skips its array API check.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -25,3 +27,17 @@ os.environ.setdefault(
 
 # Graphs are made of so many objects that looking for those to collect takes a tenth of the time.
 gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Write arrays to disk and map them."""
+    # Not before the settings above.
+    import numpy as np
+
+    def write(array):
+        path = tmp_path / f"{array.dtype}{array.ndim}.npy"
+        np.save(path, array)
+        return np.load(path, mmap_mode="r")
+
+    return write

@@ -1,0 +1,67 @@
+"""Training one pass at a time, on images in memory, on disk and in batches."""
+
+import warnings
+
+import numpy as np
+import pytest
+from _lazy import EMBEDDER, KINDS, TINY, Batches, X, assert_same, y
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+
+from skdistort import DistortionGenerator, TripletEmbedder
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return FrozenEstimator(TripletEmbedder(**EMBEDDER).fit(X, y))
+
+
+@pytest.mark.parametrize("source", ["memory", "disk", "batches"])
+def test_partial_fit_of_the_embedder(mapped, source):
+    def images():
+        sources = {"memory": (X, y), "disk": (mapped(X), y), "batches": (Batches(X, y), None)}
+        return sources[source]
+
+    embedder = TripletEmbedder(**{**EMBEDDER, "epochs": 9, "validation_fraction": 0.5})
+    assert embedder.partial_fit(*images()) is embedder
+    # One pass at the constant rate, as fit makes of one epoch.
+    one_epoch = TripletEmbedder(**EMBEDDER, schedule="constant").fit(*images())
+    assert_same(embedder, one_epoch)
+    before = embedder.network_.weights[0].copy()
+    # A step too small to see goes on from there, and not from the start.
+    embedder.set_params(learning_rate=1e-12).partial_fit(*images())
+    assert len(embedder.history_["loss"]) == 2
+    np.testing.assert_allclose(embedder.network_.weights[0], before, atol=1e-6)
+    assert len(embedder.set_params(epochs=3).fit(*images()).history_["loss"]) == 3
+
+
+def test_partial_fit_of_the_generator(frozen):
+    generator = DistortionGenerator(frozen, **{**TINY, "epochs": 9})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        generator.partial_fit(X[:150])
+        embedder, pixel_range = generator.embedder_, generator.pixel_range_
+        for images in (X[150:] / 2, Batches(X), X, X):
+            generator.partial_fit(images)
+    assert generator.embedder_ is embedder
+    assert generator.pixel_range_ == pixel_range == (0.0, 16.0)
+    distances = generator.history_["embedding_distance"]
+    assert len(distances) == 5
+    assert distances[-1] < distances[0]
+    with pytest.raises(ValueError, match="X has images of shape"):
+        generator.partial_fit(X.reshape(-1, 4, 16))
+    with pytest.raises(ValueError, match="partial_fit needs images and architecture"):
+        generator.set_params(filters=(3,)).partial_fit(X)
+    with pytest.raises(ValueError, match="goes on as the previous fit began"):
+        generator.set_params(architecture="bottleneck", key=1).partial_fit(X)
+
+
+def test_passes_draw_anew(frozen):
+    settings = {**TINY, "learning_rate": 1e-12, **KINDS["keyed"]}
+    generator = DistortionGenerator(frozen, **settings)
+    for _ in range(3):
+        generator.partial_fit(X)
+    # Weights that hardly move see other keys in each pass.
+    assert len(set(np.round(generator.history_["embedding_distance"], 6))) == 3

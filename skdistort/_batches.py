@@ -45,6 +45,11 @@ class IndexedBatches(keras.utils.PyDataset):
         if self._redraw:
             self._rows = self._draw(self._rng)
 
+    def release(self):
+        """Let go of the data. There are no batches any more."""
+        self._draw = self._gather = None
+        self._rows = ()
+
 
 def draw_shuffled(rng, n_samples, batch_size):
     """Draw every row once, in random order; the last batch is filled up from the first rows.

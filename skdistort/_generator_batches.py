@@ -104,20 +104,29 @@ def streamed_generator_batches(
     keras.utils.PyDataset
         The batches: a dict of inputs and one of targets.
     """
-
-    def prepare(images, classes, rng):
-        image = to_unit_range(images, pixel_range)
-        x, y = {"image": image}, {"image": image}
-        if sees_image:
-            x["seen"] = image
-        elif keyed:
-            unit_vectors = np.tile(np.eye(1, n_components), (len(image), 1))
-            x["direction"] = rotate_at_random(unit_vectors, rng)
-        if learns:
-            y["label"] = encode_classes(images, classes)
-        return x, y
-
+    prepare = partial(
+        _prepare_images,
+        pixel_range=pixel_range,
+        # Directions, where G sees them, have as many components as an embedding.
+        n_directions=n_components if keyed and not sees_image else 0,
+        sees_image=sees_image,
+        learns=learns,
+    )
     return StreamedBatches(stream, prepare, rows, rng=rng, redraw=redraw, learns=learns)
+
+
+def _prepare_images(images, classes, rng, *, pixel_range, n_directions, sees_image, learns):
+    """Make inputs and targets of a batch of images; other processes can find it by its name."""
+    image = to_unit_range(images, pixel_range)
+    x, y = {"image": image}, {"image": image}
+    if sees_image:
+        x["seen"] = image
+    if n_directions:
+        unit_vectors = np.tile(np.eye(1, n_directions), (len(image), 1))
+        x["direction"] = rotate_at_random(unit_vectors, rng)
+    if learns:
+        y["label"] = encode_classes(images, classes)
+    return x, y
 
 
 def rotate_at_random(embeddings, rng):

@@ -18,7 +18,7 @@ from ._image_sources import some_images
 from ._image_streams import ImageStream
 from ._images import check_pixel_range
 from ._stored_network import StoredNetwork
-from .base import encode_classes, spawn_rng
+from .base import all_or_nothing, encode_classes, spawn_rng
 from .distances import check_image_distance, get_image_distance
 from .networks import build_unet, check_filters
 
@@ -29,6 +29,7 @@ _N_DIAGNOSED = 256
 class LearningTransformer(DistortingTransformer):
     """The training of a generator, for a subclass that has its parameters."""
 
+    @all_or_nothing
     def _fit(self, X, y, one_pass=False):
         fitted = hasattr(self, "network_")
         goes_on = fitted and (one_pass or self.warm_start)
@@ -119,7 +120,9 @@ class LearningTransformer(DistortingTransformer):
 
     def _train_generator(self, generator, batches, watched, rng, streamed, one_pass):
         """Train G in place; `embedder_` becomes what F has learned, if it does."""
-        embedder = self.embedder_.rebuild() if self.train_embedder else self.embedder_.model
+        # Of its own: another generator may borrow the compiled step, and put its F in there.
+        embedder = self.embedder_.rebuild()
+        embedder.trainable = self.train_embedder
         parts = ["image_distance", "embedding_distance"]
         adversary = None
         if self.adversary_weight:

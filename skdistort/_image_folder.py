@@ -77,7 +77,7 @@ class ImageFolder:
     def __init__(self, path: FilePath, image_shape: tuple[int, ...] | None = None):
         self.files: list[str] = []
         names: list[str] = []
-        for name in sorted(os.listdir(path)):
+        for name in sorted(name for name in os.listdir(path) if not name.startswith(".")):
             found = _images_in(os.path.join(path, name))
             self.files += found
             names += [name] * len(found)

@@ -145,7 +145,8 @@ def some_images(images, n):
         Images from all over, or the first ones of a stream.
     """
     if not isinstance(images, keras.utils.PyDataset):
-        return images[:: max(1, len(images) // n)][:n]
+        step = max(1, len(images) // n)
+        return images[: n * step : step]
     taken, count = [], 0
     for piece, _ in pieces(images):
         taken.append(piece)

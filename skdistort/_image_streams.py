@@ -80,6 +80,12 @@ class ImageStream(keras.utils.PyDataset):
         images, classes = read_batch(self._dataset, index)
         return as_images(images, self.shape[1:]), classes
 
+    def on_epoch_begin(self):
+        """Let the dataset do what it does before an epoch; Keras 3.6 has no such method."""
+        begin = getattr(self._dataset, "on_epoch_begin", None)
+        if begin is not None:
+            begin()
+
     def on_epoch_end(self):
         """Let the dataset do what it does after an epoch."""
         self._dataset.on_epoch_end()
@@ -155,12 +161,22 @@ class StreamedBatches(keras.utils.PyDataset):
         rng = np.random.RandomState([self._seed, self._epoch, number])
         return self._prepare(*self._stream[number], rng)
 
+    def on_epoch_begin(self):
+        """Let the dataset do what it does."""
+        if self._redraw:
+            self._stream.on_epoch_begin()
+
     def on_epoch_end(self):
         """Draw the next epoch's order, and let the dataset do what it does."""
         if self._redraw:
             self._epoch += 1
             self._rng.shuffle(self._numbers)
             self._stream.on_epoch_end()
+
+    def release(self):
+        """Let go of the data. There are no batches any more."""
+        self._stream = self._prepare = None
+        self._numbers = ()
 
 
 def _loading(dataset):

@@ -101,15 +101,19 @@ def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it holds no image.
+        If it holds no image, or one of more than 8 bits a value.
     """
     Image = _import_pillow()
     with open(path, "rb") as file:
         try:
             with Image.open(file) as image:
-                return image.convert(mode)
+                image.load()
         except Exception as error:  # Pillow's decoders raise anything on damaged files.
             raise ValueError(f"{path} could not be decoded: {error}") from error
+    # Pillow would cut these off at 255.
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"{path} has pixels of mode {image.mode}, more than 8 bits a value.")
+    return image.convert(mode)
 
 
 def _cut(image, path, box, size):

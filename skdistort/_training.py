@@ -125,8 +125,8 @@ def train(
         See :class:`TrainingModel`.
     part_names : sequence of str
         See :class:`TrainingModel`.
-    batches, validation : keras.utils.PyDataset
-        Batches to learn from, and to watch; None for none to watch.
+    batches, validation : IndexedBatches or StreamedBatches
+        Batches to learn from, and to watch; None for none to watch. Released in the end.
     settings : dict of str to float
         Numbers that the loss takes as well.
     signature : hashable or None
@@ -208,6 +208,10 @@ def train(
         # The callbacks are a parameter of the estimator, which must not come to hold a model.
         for callback in callbacks:
             callback.set_model(None)
+        # TensorFlow never forgets a dataset that it has read.
+        for data in (batches, validation):
+            if data is not None:
+                data.release()
     history = {name: [float(v) for v in values] for name, values in history.items()}
     if not np.all(np.isfinite(history["loss"])):
         raise FloatingPointError(

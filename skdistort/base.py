@@ -3,6 +3,7 @@
 Nothing here knows a loss or an architecture.
 """
 
+from functools import wraps
 from numbers import Integral, Real
 
 import numpy as np
@@ -226,6 +227,33 @@ def _check_callbacks(callbacks):
     for callback in callbacks or ():
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"callbacks must hold Keras callbacks, got {callback!r}.")
+
+
+def all_or_nothing(fit):
+    """Decorate a method so that an estimator it fails on is left as it was.
+
+    Parameters
+    ----------
+    fit : callable
+        A method that trains.
+
+    Returns
+    -------
+    callable
+        The same method; a network of one fit never stands beside a shape or a range of another.
+    """
+
+    @wraps(fit)
+    def guarded(self, *args, **kwargs):
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return guarded
 
 
 def encode_classes(images, y, name="y"):

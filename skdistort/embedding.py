@@ -13,7 +13,13 @@ from ._compiled import architecture
 from ._image_streams import ImageStream, StreamedBatches
 from ._mined_triplets import fit_selection_space, triplet_batches
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
+from .base import (
+    TRAINING_CONSTRAINTS,
+    KerasTransformer,
+    all_or_nothing,
+    encode_classes,
+    spawn_rng,
+)
 from .losses import batch_triplet_loss, stacked_triplet_loss
 from .metrics import equal_error_rate, pair_scores
 from .mining import MINERS
@@ -247,6 +253,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         """
         return self._fit(X, y, one_pass=True)
 
+    @all_or_nothing
     def _fit(self, X, y, one_pass=False):
         reset = not (one_pass and hasattr(self, "network_"))
         images = self._validate_training_images(X, y, reset=reset)

@@ -18,12 +18,12 @@ KINDS = {
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of images, with classes or without, that count the ends of epochs."""
+    """Batches of images, with classes or without, that count beginnings and ends of epochs."""
 
     def __init__(self, X, y=None, size=50, **loading):
         super().__init__(**loading)
         self.X, self.y, self.size = X, y, size
-        self.epochs_ended = 0
+        self.epochs_begun = self.epochs_ended = 0
         self.read = []
 
     def __len__(self):
@@ -33,6 +33,9 @@ class Batches(keras.utils.PyDataset):
         self.read.append(index)
         rows = slice(index * self.size, (index + 1) * self.size)
         return self.X[rows] if self.y is None else (self.X[rows], self.y[rows])
+
+    def on_epoch_begin(self):
+        self.epochs_begun += 1
 
     def on_epoch_end(self):
         self.epochs_ended += 1

@@ -1,5 +1,7 @@
 """Images that come as batches of a dataset: what is learned of them, and errors."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ def test_embedder_learns_from_batches():
     embedder = TripletEmbedder(**settings).fit(batches)
     # Chance is 0.5.
     assert embedder.score(X, y) > 0.65
+    assert batches.epochs_begun == 12
     assert batches.epochs_ended >= 12
     assert len(embedder.history_["val_loss"]) == 12
     np.testing.assert_allclose(embedder.transform(batches), embedder.transform(X), atol=1e-6)
@@ -110,6 +113,9 @@ def test_images_are_those_of_the_moment(frozen):
     # What a batch draws depends on nothing but the epoch and its number.
     np.testing.assert_array_equal(x["direction"], again["direction"])
     np.testing.assert_allclose(np.linalg.norm(x["direction"], axis=1), 1, rtol=1e-6)
+    # Processes that read batches get a copy.
+    copy = pickle.loads(pickle.dumps(batches))
+    np.testing.assert_array_equal(copy[0][0]["direction"], x["direction"])
     batches.on_epoch_end()
     drawn = [batches[number][0]["direction"][0] for number in range(2)]
     assert len({tuple(direction) for direction in [*drawn, x["direction"][0]]}) == 3

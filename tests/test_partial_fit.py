@@ -1,14 +1,17 @@
 """Training one pass at a time, on images in memory, on disk and in batches."""
 
+import gc
 import warnings
+import weakref
 
+import keras
 import numpy as np
 import pytest
 from _lazy import EMBEDDER, KINDS, TINY, Batches, X, assert_same, y
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 
-from skdistort import DistortionGenerator, TripletEmbedder
+from skdistort import DistortionGenerator, TripletEmbedder, _training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -56,6 +59,47 @@ def test_partial_fit_of_the_generator(frozen):
         generator.set_params(filters=(3,)).partial_fit(X)
     with pytest.raises(ValueError, match="goes on as the previous fit began"):
         generator.set_params(architecture="bottleneck", key=1).partial_fit(X)
+
+
+def test_another_generator_does_not_change_the_embedder_of_one(frozen):
+    _training._TRAINERS.clear()
+    other = FrozenEstimator(TripletEmbedder(**{**EMBEDDER, "random_state": 1}).fit(X, y))
+    first = DistortionGenerator(frozen, **TINY).fit(X)
+    DistortionGenerator(other, **TINY).fit(X)
+    for kept, used in zip(
+        first.embedder_.weights, first.embedder_.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(kept, used)
+
+
+def test_a_fit_that_fails_changes_nothing(frozen):
+    class Stop(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise KeyboardInterrupt
+
+    generator = DistortionGenerator(frozen, **TINY).fit(X)
+    embedder = TripletEmbedder(**EMBEDDER).fit(X, y)
+    expected = generator.transform(X[:5]), embedder.transform(X[:5])
+    for estimator, images in ((generator, 10 * X), (embedder, X.reshape(-1, 4, 16))):
+        with pytest.raises(KeyboardInterrupt):
+            estimator.set_params(callbacks=[Stop()]).fit(images, y)
+    np.testing.assert_array_equal(generator.transform(X[:5]), expected[0])
+    np.testing.assert_array_equal(embedder.transform(X[:5]), expected[1])
+    with pytest.raises(KeyboardInterrupt):
+        DistortionGenerator(frozen, callbacks=[Stop()], **TINY).fit(X)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("source", ["memory", "batches"])
+def test_nothing_of_the_data_is_kept(source):
+    images = X[:100] + 1
+    data = Batches(images, y[:100]) if source == "batches" else images
+    alive = weakref.ref(images)
+    embedder = TripletEmbedder(**EMBEDDER, validation_fraction=0.5)
+    embedder.fit(data, None if source == "batches" else y[:100])
+    del images, data
+    gc.collect()
+    assert alive() is None
 
 
 def test_passes_draw_anew(frozen):

@@ -165,6 +165,7 @@ def test_folder(tmp_path):
     (tmp_path / "readme.txt").write_text("no image")
     (tmp_path / "a" / ".0.png").write_text("no image")
     (tmp_path / "empty").mkdir()
+    write_folder(tmp_path, images[:1], [".hidden"])
     folder = ImageFolder(tmp_path, image_shape=(8, 8))
     order = np.argsort(names, kind="stable")
     assert folder.shape == (60, 8, 8)
@@ -199,6 +200,9 @@ def test_folder_errors(tmp_path):
     Image.fromarray(images[0, :7]).save(tmp_path / "1" / "small.PNG")
     with pytest.raises(ValueError, match=r"small.PNG has \(7, 8\) pixels, .* must have \(8, 8\)"):
         TripletEmbedder(**EMBEDDER).fit(folder := ImageFolder(tmp_path), folder.y)
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint16)).save(tmp_path / "1" / "small.PNG")
+    with pytest.raises(ValueError, match=r"small.PNG .* more than 8 bits"):
+        ImageFolder(tmp_path)[:]
     (tmp_path / "1" / "small.PNG").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"small.PNG could not be decoded"):
         ImageFolder(tmp_path)[:]

@@ -13,8 +13,8 @@ from sklearn.utils._param_validation import Interval
 
 from ._inversion import InversionAttack
 
-# In units of the median squared distance between templates, and of the kernel's diagonal.
-_BANDWIDTHS = (1, 4, 16, 64)
+# The first by the median squared distance between templates, the second by the kernel's diagonal.
+_GAMMAS = (0.25, 1, 4, 16, 64)
 _PENALTIES = (0.01, 0.1, 1.0)
 _N_FOR_MEDIAN = 500
 
@@ -22,7 +22,7 @@ _N_FOR_MEDIAN = 500
 class KernelInversion(InversionAttack):
     """Map templates or embeddings to images by ridge regression with a Gaussian kernel.
 
-    The answer is a weighted mean of images whose templates lie near. Of a few thousand images it
+    The answer is made of images whose templates lie near. Of a few thousand images it
     makes more than a decoder does. Width of the kernel and penalty are those that reconstruct a
     fifth of the attacker's images best from the other four.
 
@@ -65,7 +65,7 @@ class KernelInversion(InversionAttack):
         scale = np.median(euclidean_distances(some, squared=True)[np.triu_indices(len(some), 1)])
         search = GridSearchCV(
             KernelRidge(kernel="rbf"),
-            {"gamma": [b / (scale or 1.0) for b in _BANDWIDTHS], "alpha": _PENALTIES},
+            {"gamma": [gamma / (scale or 1.0) for gamma in _GAMMAS], "alpha": _PENALTIES},
             scoring="neg_mean_squared_error",
             cv=ShuffleSplit(1, test_size=0.2, random_state=0),
         )

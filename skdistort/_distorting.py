@@ -37,7 +37,8 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
         Returns
         -------
         ndarray of the shape of X, dtype float32
-            Distorted images G(X), within `pixel_range_`: `out`, if it is given.
+            Distorted images G(X), within `pixel_range_`: `out`, if it is given, unless
+            ``set_output`` asks for a data frame.
 
         Raises
         ------

@@ -110,11 +110,10 @@ def test_pool_lends_keeps_and_forgets():
         assert first == [1]
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize(
     ("estimator", "name", "values"),
     [
-        (TripletEmbedder(**SMALL), "margin", (0.2, 1.5)),
+        pytest.param(TripletEmbedder(**SMALL), "margin", (0.2, 1.5), marks=pytest.mark.backend),
         (SiameseVerifier(mode="triple", **SMALL), "margin", (0.2, 1.5)),
         (SoftmaxEmbedder(loss="am_softmax", **SMALL), "margin", (0, 0.4)),
     ],
@@ -135,7 +134,6 @@ def test_settings_change_and_results_do_not_depend_on_what_came_before(
     assert len(built) == 2
 
 
-@pytest.mark.backend
 def test_search_over_margins_compiles_once(built):
     embedder = FrozenEstimator(TripletEmbedder(**SMALL).fit(X, y))
     del built[:]

@@ -25,11 +25,12 @@ def frozen():
 @pytest.mark.backend
 def test_embedder_learns_from_batches():
     batches = Batches(X, y, workers=2)
-    settings = {**EMBEDDER, "filters": (8,), "epochs": 12, "validation_fraction": 0.2}
-    embedder = TripletEmbedder(**settings).fit(batches)
+    settings = {**EMBEDDER, "filters": (8,), "epochs": 12, "learning_rate": 5e-3}
+    embedder = TripletEmbedder(**settings, validation_fraction=0.2).fit(batches)
     # Chance is 0.5.
     assert embedder.score(X, y) > 0.65
-    assert batches.epochs_begun == 12
+    # Keras itself calls each once more on some backends.
+    assert batches.epochs_begun >= 12
     assert batches.epochs_ended >= 12
     assert len(embedder.history_["val_loss"]) == 12
     np.testing.assert_allclose(embedder.transform(batches), embedder.transform(X), atol=1e-6)

@@ -236,9 +236,13 @@ def test_loss_values_of_an_adversary():
     assert float(parts["adversary_distance"]) == 4
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize(
-    "params", [{"architecture": "unet"}, {"architecture": "bottleneck"}, {"key": 3}]
+    "params",
+    [
+        {"architecture": "unet"},
+        {"architecture": "bottleneck"},
+        pytest.param({"key": 3}, marks=pytest.mark.backend),
+    ],
 )
 def test_embedder_learns_along(frozen, params):
     generator = DistortionGenerator(frozen, train_embedder=True, **{**SMALL, **params})

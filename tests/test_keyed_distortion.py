@@ -166,7 +166,6 @@ def test_reversed_gradient():
     np.testing.assert_allclose(gradients(layer, x)[0], [[-0.5, -0.5]])
 
 
-@pytest.mark.backend
 def test_adversary_works_against_the_generator(frozen):
     generator = DistortionGenerator(frozen, epochs=3, pi_emb=0.5, **UNET)
     alone = quiet_fit(generator, X_train[:400])

@@ -39,7 +39,6 @@ def fitted(request):
     return DistortionGenerator(FrozenEstimator(embedder), **SMALL).fit(X[:200])
 
 
-@pytest.mark.backend
 def test_fresh_process_gives_identical_outputs(tmp_path):
     embedder = TripletEmbedder(**SMALL).fit(X[:200], y[:200])
     generator = DistortionGenerator(FrozenEstimator(embedder), **SMALL).fit(X[:200])

@@ -60,7 +60,10 @@ class LearningTransformer(DistortingTransformer):
                     "random_state": rng.randint(2**31 - 1),
                 },
             )
-        n_components = self.embedder_.model.output_shape[-1]
+        # Of its own: another generator may borrow the compiled step, and put its F in there.
+        embedder = self.embedder_.rebuild()
+        embedder.trainable = self.train_embedder
+        n_components = embedder.output_shape[-1]
         shared = {
             "pixel_range": self.pixel_range_,
             "sees_image": self.architecture == "unet",
@@ -98,7 +101,7 @@ class LearningTransformer(DistortingTransformer):
             ),
             one_pass=one_pass,
         )
-        self._train_generator(generator, batches, watched, network_rng, streamed, one_pass)
+        self._train_networks(generator, embedder, batches, watched, network_rng, streamed, one_pass)
         self.network_ = StoredNetwork(generator)
         return images
 
@@ -118,11 +121,8 @@ class LearningTransformer(DistortingTransformer):
             raise ValueError("train_embedder=True needs y: the embedder learns from classes.")
         check_embedder(self.embedder, self.image_shape_)
 
-    def _train_generator(self, generator, batches, watched, rng, streamed, one_pass):
+    def _train_networks(self, generator, embedder, batches, watched, rng, streamed, one_pass):
         """Train G in place; `embedder_` becomes what F has learned, if it does."""
-        # Of its own: another generator may borrow the compiled step, and put its F in there.
-        embedder = self.embedder_.rebuild()
-        embedder.trainable = self.train_embedder
         parts = ["image_distance", "embedding_distance"]
         adversary = None
         if self.adversary_weight:

@@ -11,16 +11,15 @@ from sklearn.utils.validation import _num_samples
 
 from ._backend import keras
 from ._image_folder import ImageFolder
-from ._image_streams import read_batch
+from ._image_streams import Surveyed, read_batch
 from ._images import as_images
+from ._stored_network import ROW_MULTIPLE
 
 # 16 MB of float32.
 _PIECE_VALUES = 2**22
-# What predictions are padded to, so that the pieces do not show in the results.
-_ROW_MULTIPLE = 32
 
 
-class StoredImages:
+class StoredImages(Surveyed):
     """Images on disk that were looked through once, given as float32 by row numbers.
 
     Parameters
@@ -48,26 +47,6 @@ class StoredImages:
 
     def __getitem__(self, rows):
         return as_images(np.asarray(self._X[rows]), self.shape[1:])
-
-    def min(self):
-        """Tell the darkest pixel.
-
-        Returns
-        -------
-        float
-            Its value.
-        """
-        return self._limits[0]
-
-    def max(self):
-        """Tell the brightest pixel.
-
-        Returns
-        -------
-        float
-            Its value.
-        """
-        return self._limits[1]
 
 
 def is_stored(X):
@@ -105,7 +84,8 @@ def pieces(X):
         for i in range(len(X)):
             yield read_batch(X, i)
     elif is_stored(X):
-        step = max(1, _PIECE_VALUES // max(1, prod(X.shape[1:])) // _ROW_MULTIPLE) * _ROW_MULTIPLE
+        # Whole multiples of what predictions are padded to, so that pieces do not show in results.
+        step = max(1, _PIECE_VALUES // max(1, prod(X.shape[1:])) // ROW_MULTIPLE) * ROW_MULTIPLE
         for start in range(0, max(1, len(X)), step):
             yield np.asarray(X[start : start + step]), None
     else:

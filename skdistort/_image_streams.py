@@ -37,7 +37,31 @@ def read_batch(dataset, index):
     return _to_numpy(images), None if classes is None else _to_numpy(classes)
 
 
-class ImageStream(keras.utils.PyDataset):
+class Surveyed:
+    """What images have in common that were looked through: the darkest and the brightest pixel."""
+
+    def min(self):
+        """Tell the darkest pixel.
+
+        Returns
+        -------
+        float
+            Its value.
+        """
+        return self._limits[0]
+
+    def max(self):
+        """Tell the brightest pixel.
+
+        Returns
+        -------
+        float
+            Its value.
+        """
+        return self._limits[1]
+
+
+class ImageStream(Surveyed, keras.utils.PyDataset):
     """The batches of a dataset that was looked through once.
 
     It is a dataset of the same batches, the images of which are ``(n, h, w, c)`` and float32.
@@ -89,26 +113,6 @@ class ImageStream(keras.utils.PyDataset):
     def on_epoch_end(self):
         """Let the dataset do what it does after an epoch."""
         self._dataset.on_epoch_end()
-
-    def min(self):
-        """Tell the darkest pixel.
-
-        Returns
-        -------
-        float
-            Its value.
-        """
-        return self._limits[0]
-
-    def max(self):
-        """Tell the brightest pixel.
-
-        Returns
-        -------
-        float
-            Its value.
-        """
-        return self._limits[1]
 
 
 class StreamedBatches(keras.utils.PyDataset):

@@ -14,7 +14,7 @@ from ._compiled import ModelPool, architecture
 
 # Rows are predicted in multiples of this: kernels treat rows left over from their vector width
 # differently, which would make a result depend, in its last bit, on a sample's neighbours.
-_ROW_MULTIPLE = 32
+ROW_MULTIPLE = 32
 _PREDICTORS = ModelPool(8)
 
 
@@ -83,9 +83,9 @@ class StoredNetwork:
         ndarray of shape (n_samples, ...), dtype float32
             Outputs.
         """
-        padding = np.zeros((-len(X) % _ROW_MULTIPLE, *X.shape[1:]), dtype=X.dtype)
+        padding = np.zeros((-len(X) % ROW_MULTIPLE, *X.shape[1:]), dtype=X.dtype)
         padded = np.concatenate([X, padding]) if len(padding) else X
-        batch_size += -batch_size % _ROW_MULTIPLE
+        batch_size += -batch_size % ROW_MULTIPLE
         with _PREDICTORS.borrow(self._pool_key(), self._build_predictor) as predictor:
             if predictor.weights is not self.weights:
                 predictor.model.set_weights(self.weights)

@@ -20,7 +20,7 @@ from ._compiled import architecture
 from ._pair_scoring import PairScoringMixin
 from ._siamese import score_by_cosine
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng
+from .base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, encode_classes, spawn_rng
 from .losses import am_softmax_loss, cross_entropy
 from .networks import build_vgg_encoder, check_filters
 
@@ -163,6 +163,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X, y):
         """Train the encoder to classify the identities.
 

@@ -17,7 +17,14 @@ from ._mined_triplets import fit_selection_space, triplet_batches
 from ._pair_scoring import PairScoringMixin
 from ._siamese import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
 from ._stored_network import StoredNetwork
-from .base import TRAINING_CONSTRAINTS, KerasTransformer, encode_classes, spawn_rng, split_rows
+from .base import (
+    TRAINING_CONSTRAINTS,
+    KerasTransformer,
+    all_or_nothing,
+    encode_classes,
+    spawn_rng,
+    split_rows,
+)
 from .networks import build_pair_head, build_vgg_encoder, check_filters
 from .selection import (
     select_by_class,
@@ -211,6 +218,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X, y=None, groups=None, impostor_database=None):
         """Choose clients and impostors, and train on them.
 

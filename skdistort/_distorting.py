@@ -11,9 +11,13 @@ from ._backend import keras
 from ._diagnosis import DistortionComparison, diagnose_distortion
 from ._image_sources import fill, is_stored, joined, pieces
 from ._images import check_pixel_range, from_unit_range, restore_layout, to_unit_range
+from ._shared_embeddings import SharedEmbeddings
 from .base import KerasTransformer
 from .keys import check_keys, rotate_embeddings
 from .scoring import distortion_score
+
+# Little beside the images: 64 MiB are the embeddings of 131,072 in 128 components.
+_EMBEDDINGS = SharedEmbeddings(64 * 2**20)
 
 
 class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
@@ -105,7 +109,7 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
             the images as ``embed_probe`` gives them.
         """
         images, _ = self._check_images(X)
-        embeddings = self._under_keys(self._embed(images), None)
+        embeddings = self._under_keys(self._embed_shared(images), None)
         templates = self._generate(images, embeddings)
         in_units = from_unit_range(templates, self.pixel_range_)
         return DistortionComparison(
@@ -206,6 +210,12 @@ class DistortingTransformer(OneToOneFeatureMixin, KerasTransformer):
 
     def _embed(self, images):
         return joined(self.embedder_.predict(part, self.batch_size) for part, _ in pieces(images))
+
+    def _embed_shared(self, images):
+        """Embed images that others with this embedder are likely to learn from or to score too."""
+        if is_stored(images):
+            return self._embed(images)
+        return _EMBEDDINGS.predict(self.embedder_, images, self.batch_size)
 
     def _check_keyed(self, keys):
         """Take the parameter `key` where no keys are given; None for a generator without."""

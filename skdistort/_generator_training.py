@@ -81,7 +81,7 @@ class LearningTransformer(DistortingTransformer):
             make_batches = partial(
                 generator_batches,
                 images,
-                self._embed(images),
+                self._embed_shared(images),
                 labels=labels,
                 batch_size=self.batch_size,
                 **shared,
@@ -151,7 +151,7 @@ class LearningTransformer(DistortingTransformer):
             models = [generator, embedder, *([] if adversary is None else [adversary])]
             architectures = [architecture(model.to_json()) for model in models]
             switches = embeds, seen, self.train_embedder, self.adversary_weight
-            signature = *architectures, *switches, self.pixel_range_, self.distance
+            signature = *architectures, *switches, self.distance
         self._train(
             network,
             partial(

@@ -6,7 +6,7 @@ What it is given to learn from is in :mod:`skdistort._generator_batches`.
 from ._backend import keras
 from .distances import IMAGE_DISTANCES, squared_euclidean
 from .losses import batch_triplet_loss, distortion_loss
-from .networks import build_decoder, build_unet
+from .networks import build_decoder, build_unet, scale_pixels
 
 ops = keras.ops
 
@@ -121,12 +121,11 @@ def build_training_network(
         ``"rotated"``, what G sees in another direction; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
-    in_units = keras.layers.Rescaling(high - low, offset=low, dtype="float32")
     embed = InferenceOnly(embedder)
     inputs, outputs = {}, {}
     if embeds:
         inputs["image"] = keras.layers.Input(generator.output_shape[1:], name="image")
-        outputs["plain"] = embed(in_units(inputs["image"]))
+        outputs["plain"] = embed(scale_pixels(inputs["image"], high - low, low))
     if seen == "rotated":
         inputs["direction"] = keras.layers.Input(generator.input_shape[1:], name="direction")
         squares = ops.sum(ops.square(outputs["plain"]), axis=1, keepdims=True)
@@ -134,7 +133,7 @@ def build_training_network(
     elif seen == "input":
         inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
     outputs["distorted"] = generator(inputs["seen"] if seen == "input" else outputs[seen])
-    outputs["embedding"] = embed(in_units(outputs["distorted"]))
+    outputs["embedding"] = embed(scale_pixels(outputs["distorted"], high - low, low))
     if adversary is not None:
         outputs["rebuilt"] = adversary(ReverseGradient(adversary_weight)(outputs["distorted"]))
     return keras.Model(inputs, outputs)

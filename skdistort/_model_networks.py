@@ -12,9 +12,9 @@ from ._backend import keras
 from ._stored_network import StoredNetwork, without_compilation
 
 # Registers the layers in `_OUR_LAYERS`, without which Keras would look for them by module.
-from .networks import SelfAttentivePooling, UnitLength
+from .networks import PixelScaling, SelfAttentivePooling, UnitLength
 
-_OUR_LAYERS = (SelfAttentivePooling, UnitLength)
+_OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength)
 
 # A list of what is harmless, not of what is known to do harm (Lambda, TorchModuleWrapper, JaxLayer,
 # FlaxLayer, TFSMLayer, lookups that read a vocabulary): later releases of Keras add layers.

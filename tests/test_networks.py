@@ -9,8 +9,10 @@ import pytest
 from _support import evaluate, gradients, to_tensor
 
 from skdistort import _stored_network
+from skdistort._compiled import architecture
 from skdistort._stored_network import StoredNetwork, jit_mode
 from skdistort.networks import (
+    PixelScaling,
     SelfAttentivePooling,
     UnitLength,
     build_decoder,
@@ -18,6 +20,7 @@ from skdistort.networks import (
     build_pair_head,
     build_unet,
     build_vgg_encoder,
+    scale_pixels,
 )
 
 pytestmark = pytest.mark.backend
@@ -274,6 +277,21 @@ def test_vgg_encoder_takes_any_size(shape):
     codes = evaluate(vgg(shape), np.random.default_rng(0).random((2, *shape)))
     assert codes.shape == (2, N_COMPONENTS)
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-4)
+
+
+def test_pixel_scaling():
+    inputs = keras.layers.Input((2, 2, 1))
+    model = keras.Model(inputs, scale_pixels(inputs, 0.5, -3.0))
+    X = np.arange(8.0, dtype=np.float32).reshape(2, 2, 2, 1)
+    np.testing.assert_allclose(evaluate(model, X), 0.5 * X - 3)
+    # The range is in the weights alone, none of which learns.
+    other = keras.Model(inputs, scale_pixels(inputs, 2.0, 1.0))
+    assert architecture(other.to_json()) == architecture(model.to_json())
+    assert not model.trainable_weights
+    other.set_weights(model.get_weights())
+    np.testing.assert_allclose(evaluate(other, X), 0.5 * X - 3)
+    np.testing.assert_allclose(evaluate(PixelScaling(), X), X)
+    assert PixelScaling().compute_output_shape((None, 2, 2, 1)) == (None, 2, 2, 1)
 
 
 def test_attention_weighs_steps_by_softmax():

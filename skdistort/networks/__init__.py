@@ -7,10 +7,11 @@ estimators.
 from ._blocks import check_filters
 from ._encoder import build_encoder
 from ._generators import build_decoder, build_unet
-from ._layers import SelfAttentivePooling, UnitLength
+from ._layers import PixelScaling, SelfAttentivePooling, UnitLength, scale_pixels
 from ._siamese import build_pair_head, build_vgg_encoder
 
 __all__ = [
+    "PixelScaling",
     "SelfAttentivePooling",
     "UnitLength",
     "build_decoder",
@@ -19,4 +20,5 @@ __all__ = [
     "build_unet",
     "build_vgg_encoder",
     "check_filters",
+    "scale_pixels",
 ]

@@ -2,7 +2,7 @@
 
 from .._backend import keras
 from ._blocks import conv_block, he_normal, normalise_and_activate
-from ._layers import UnitLength
+from ._layers import UnitLength, scale_pixels
 
 layers = keras.layers
 
@@ -41,7 +41,7 @@ def build_encoder(
     low, high = pixel_range
     scale = 1.0 / (high - low) if high > low else 1.0
     x = inputs = layers.Input(image_shape)
-    x = layers.Rescaling(scale, offset=-low * scale, dtype="float32")(x)
+    x = scale_pixels(x, scale, -low * scale)
     for maps in filters:
         x = conv_block(x, maps, rng, dtype)
         x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)

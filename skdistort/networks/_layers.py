@@ -1,5 +1,7 @@
 """Layers that Keras lacks; registered, so that Keras can rebuild networks that hold them."""
 
+import numpy as np
+
 from .._backend import keras
 
 layers = keras.layers
@@ -60,3 +62,46 @@ class SelfAttentivePooling(layers.Layer):
     def compute_output_shape(self, input_shape):
         """Shape of the output: without the steps."""
         return input_shape[0], input_shape[-1]
+
+
+@keras.saving.register_keras_serializable(package="skdistort")
+class PixelScaling(layers.Layer):
+    """Bring pixels to other units: ``x * scale + offset``.
+
+    Unlike in ``keras.layers.Rescaling`` both numbers are weights, though none that learn, so that
+    what was compiled for one range of pixels serves for every other.
+    """
+
+    def build(self, input_shape):
+        """Make both numbers; until they are set, pixels stay as they are."""
+        self.scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="scale")
+        self.offset = self.add_weight(shape=(), initializer="zeros", trainable=False, name="offset")
+
+    def call(self, x):
+        """Scale and shift."""
+        return x * self.scale + self.offset
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the output: that of the input."""
+        return input_shape
+
+
+def scale_pixels(x, scale, offset):
+    """Bring a tensor of pixels to other units, by a :class:`PixelScaling`.
+
+    Parameters
+    ----------
+    x : KerasTensor
+        Pixels.
+    scale, offset : float
+        What to multiply by, and to add then.
+
+    Returns
+    -------
+    KerasTensor of the shape of `x`, dtype float32
+        The pixels in other units.
+    """
+    scaling = PixelScaling(dtype="float32")
+    scaled = scaling(x)
+    scaling.set_weights([np.float32(scale), np.float32(offset)])
+    return scaled

@@ -34,6 +34,7 @@ from skdistort.metrics import (
     verification_report,
 )
 from skdistort.mobilefacenet import load_mobilefacenet
+from skdistort.persistence import load
 from skdistort.plotting import plot_overview
 from skdistort.trials import TrialList
 
@@ -77,7 +78,10 @@ def people_of(names):
 
 
 def train(embedder, X, options):
-    """Train a generator on photos, at most ``--images`` of them."""
+    """Train a generator on photos, at most ``--images`` of them, or load the one of ``--saved``."""
+    if options.saved is not None and options.saved.exists():
+        print(f"  loaded from {options.saved}")
+        return load(options.saved)
     rng = np.random.RandomState(options.seed)
     X = X[np.sort(rng.permutation(len(X))[: options.images])]
     generator = DistortionGenerator(
@@ -98,6 +102,9 @@ def train(embedder, X, options):
     generator.fit(X)
     seconds = time.perf_counter() - start
     print(f"  {len(X)} photos, {seconds:.0f} s: {options.epochs * len(X) / seconds:.1f} photos/s")
+    if options.saved is not None:
+        # A file holds no callbacks.
+        generator.set_params(callbacks=None).save(options.saved)
     return generator
 
 
@@ -171,9 +178,12 @@ def main():
         "--attack", type=int, help="photos to attack; three times as many are known"
     )
     parser.add_argument("--attack-epochs", type=int, default=6)
+    parser.add_argument("--saved", type=Path, help="file of the generator, for further runs")
     parser.add_argument("--picture", default="faces.png", help="where to draw some templates")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.saved is not None and options.halves == 2:
+        parser.error("--saved keeps one generator: --halves must be 1.")
 
     embedder = load_mobilefacenet(options.data / "weights" / "mobilefacenet" / "MobileFaceNet.onnx")
     trials, folds = read_lfw_pairs(options.data / "lfw_protocol" / "pairs.txt")

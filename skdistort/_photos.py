@@ -92,7 +92,7 @@ def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
     Returns
     -------
     PIL.Image.Image
-        The photo.
+        The photo, upright if the file tells which side that is.
 
     Raises
     ------
@@ -103,10 +103,12 @@ def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
     ValueError
         If it holds no image, or one of more than 8 bits a value.
     """
-    Image = _import_pillow()
+    Image, ImageOps = _import_pillow()
     with open(path, "rb") as file:
         try:
             with Image.open(file) as image:
+                # Cameras store photos as the sensor lay, and note how to turn them.
+                ImageOps.exif_transpose(image, in_place=True)
                 image.load()
         except Exception as error:  # Pillow's decoders raise anything on damaged files.
             raise ValueError(f"{path} could not be decoded: {error}") from error
@@ -122,7 +124,7 @@ def _cut(image, path, box, size):
         return np.asarray(image)
     box = (0, 0, *image.size) if box is None else tuple(box)
     height, width = (box[3] - box[1], box[2] - box[0]) if size is None else size
-    bilinear = _import_pillow().Resampling.BILINEAR
+    bilinear = _import_pillow()[0].Resampling.BILINEAR
     try:
         return np.asarray(image.resize((width, height), bilinear, box=box))
     except ValueError as error:
@@ -135,10 +137,10 @@ def _cut(image, path, box, size):
 def _import_pillow():
     """Import what decodes photos, or say how to get it."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise ImportError(
             f"Reading photos needs Pillow and could not import it ({error}): install it with "
             "`pip install 'skdistort[faces]'`."
         ) from error
-    return Image
+    return Image, ImageOps

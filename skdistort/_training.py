@@ -155,7 +155,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss became NaN or infinite.
+        If the loss or a weight became NaN or infinite.
     """
     learning_rate = float(learning_rate)
     n_steps = epochs * len(batches) if schedule == "cosine" else None
@@ -213,11 +213,13 @@ def train(
             if data is not None:
                 data.release()
     history = {name: [float(v) for v in values] for name, values in history.items()}
-    if not np.all(np.isfinite(history["loss"])):
-        raise FloatingPointError(
-            "The training loss is not finite; a smaller learning_rate may help. "
-            f"Losses by epoch: {history['loss']}."
-        )
+    # The last step can spoil the weights without a loss that would show it.
+    for name, arrays in (("loss", [history["loss"]]), ("weights", network.get_weights())):
+        if not all(np.isfinite(values).all() for values in arrays):
+            raise FloatingPointError(
+                f"The {name} of the training became NaN or infinite; a smaller learning_rate may "
+                f"help. Losses by epoch: {history['loss']}."
+            )
     return history
 
 

@@ -184,7 +184,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         ValueError
             If there is no `y`, or it holds one identity only.
         FloatingPointError
-            If the loss became NaN or infinite.
+            If the loss or a weight became NaN or infinite.
         """
         if y is None:
             raise ValueError("SoftmaxEmbedder requires y to be passed, but the target y is None.")

@@ -229,7 +229,7 @@ class DistortionGenerator(LearningTransformer):
         TypeError
             If `embedder` is nothing that can be one.
         FloatingPointError
-            If the loss became NaN or infinite.
+            If the loss or a weight became NaN or infinite.
 
         Warns
         -----

@@ -222,7 +222,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             If the images or labels do not allow a triplet: fewer than two classes, or no class
             with two samples; without labels, no sample with a client and an impostor.
         FloatingPointError
-            If the loss became NaN or infinite.
+            If the loss or a weight became NaN or infinite.
         """
         return self._fit(X, y)
 

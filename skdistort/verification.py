@@ -245,7 +245,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             If no sample has both a client and an impostor; if labels come with an
             `impostor_database`; if that has samples of another shape.
         FloatingPointError
-            If the loss became NaN or infinite.
+            If the loss or a weight became NaN or infinite.
         """
         images, _ = self._validate_images(X, reset=True)
         check_filters(self.filters)

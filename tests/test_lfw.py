@@ -21,6 +21,16 @@ def write(folder, text):
     return path
 
 
+def test_photos_are_turned_upright(tmp_path):
+    upright = np.zeros((4, 6, 3), dtype=np.uint8)
+    upright[0] = 200
+    exif = Image.Exif()
+    # "Turn by 90 degrees clockwise."
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_photos(tmp_path, ["a.png"])[0], upright)
+
+
 @properties
 @given(n_folds=st.integers(1, 3), n_each=st.integers(1, 3), data=st.data())
 def test_reads_what_was_written(n_folds, n_each, data, tmp_path_factory):

@@ -10,6 +10,7 @@ from scipy.ndimage import sobel
 from scipy.stats import pearsonr
 from skimage.metrics import structural_similarity
 from sklearn.datasets import load_digits
+from sklearn.linear_model import Ridge
 
 import skdistort.metrics._distortion as tables
 import skdistort.metrics._image_distances as distances
@@ -26,6 +27,7 @@ from skdistort.metrics import (
     ridge_inversion,
     rmse,
 )
+from skdistort.metrics._ridge import fit_ridge
 
 MEASURES = [mse, rmse, l1, dssim, abs_pearson, edge_correlation, pointwise_r2]
 
@@ -292,6 +294,19 @@ def test_tables_read_as_aligned_text():
     assert len({len(line) for line in lines}) == 1
     assert [line.split()[0] for line in lines[1:]] == ["template", "1-x", "constant", "noise"]
     assert blind == f"blind guess: inversion_ssim {report.blind_ssim:.4f}"
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_ridge_is_the_same_in_both_forms(n):
+    rng = np.random.default_rng(0)
+    known, images = rng.normal(2, 1, size=(n, 3, 4, 1)), rng.uniform(size=(n, 2, 2, 2))
+    other = rng.normal(2, 1, size=(7, 12))
+    regression = fit_ridge(known.astype(np.float32), images, 0.3)
+    # The weights of large images would not fit into memory.
+    assert hasattr(regression, "coef_") == (n == 40)
+    flat = np.float64(np.float32(known)).reshape(n, 12)
+    expected = Ridge(alpha=0.3).fit(flat, images.reshape(n, 8)).predict(other)
+    np.testing.assert_allclose(regression.predict(other), expected, rtol=1e-7, atol=1e-9)
 
 
 def test_ridge_inversion_solves_the_normal_equations():

@@ -7,9 +7,9 @@ They show what is given away for nothing. Those that train a network are in
 from numbers import Real
 
 import numpy as np
-from sklearn.linear_model import Ridge
 from sklearn.utils._param_validation import Interval
 
+from ..metrics._ridge import fit_ridge
 from ._inversion import InversionAttack, PixelwiseAttack
 
 
@@ -114,8 +114,9 @@ class RidgeInversion(InversionAttack):
 
     Attributes
     ----------
-    ridge_ : sklearn.linear_model.Ridge
-        The regression, of flat images on flat templates.
+    ridge_ : sklearn.linear_model.Ridge or sklearn.compose.TransformedTargetRegressor
+        The regression, of flat images on flat templates; the latter, which solves the dual problem,
+        where a template has more values than there are samples.
     template_shape_, image_shape_ : tuple of int
         Shape of one template and of one image.
 
@@ -137,9 +138,7 @@ class RidgeInversion(InversionAttack):
         self.alpha = alpha
 
     def _fit(self, templates, images):
-        # In float32 the normal equations of large images swallow the penalty.
-        known, targets = (a.reshape(len(a), -1).astype(np.float64) for a in (templates, images))
-        self.ridge_ = Ridge(alpha=self.alpha).fit(known, targets)
+        self.ridge_ = fit_ridge(templates, images, self.alpha)
 
     def _reconstruct(self, templates):
         return self.ridge_.predict(templates.reshape(len(templates), -1).astype(np.float64))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import Ridge
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
@@ -31,6 +30,7 @@ from ._image_distances import (
     pointwise_r2,
     rmse,
 )
+from ._ridge import fit_ridge
 from ._tables import format_table
 
 _TABLE_MEASURES = {f.__name__: f for f in (mse, rmse, l1, dssim, abs_pearson)}
@@ -247,10 +247,8 @@ def ridge_inversion(
             "T_train and T_test must hold templates of one shape, got "
             f"{T_train.shape[1:]} and {T_test.shape[1:]}."
         )
-    known, targets, unknown = (
-        a.reshape(len(a), -1).astype(np.float64) for a in (T_train, X_train, T_test)
-    )
-    found = Ridge(alpha=alpha).fit(known, targets).predict(unknown)
+    unknown = T_test.reshape(len(T_test), -1).astype(np.float64)
+    found = fit_ridge(T_train, X_train, alpha).predict(unknown)
     found = np.clip(found, 0, 1).astype(np.float32)
     return found.reshape(len(T_test), *X_train.shape[1:])
 

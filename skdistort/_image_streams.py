@@ -105,10 +105,8 @@ class ImageStream(Surveyed, keras.utils.PyDataset):
         return as_images(images, self.shape[1:]), classes
 
     def on_epoch_begin(self):
-        """Let the dataset do what it does before an epoch; Keras 3.6 has no such method."""
-        begin = getattr(self._dataset, "on_epoch_begin", None)
-        if begin is not None:
-            begin()
+        """Let the dataset do what it does before an epoch."""
+        self._dataset.on_epoch_begin()
 
     def on_epoch_end(self):
         """Let the dataset do what it does after an epoch."""

@@ -21,6 +21,8 @@ _OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength)
 _COMPUTING = {
     "keras": "DTypePolicy Functional Sequential",
     "keras.src.models.functional": "Functional",
+    # Keras 3.7 writes it between layers of different precision.
+    "keras.src.ops.core": "Cast",
     "keras.layers": """
         Activation ELU LeakyReLU PReLU ReLU Softmax
         Dense EinsumDense Embedding Identity InputLayer Masking

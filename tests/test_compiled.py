@@ -134,6 +134,21 @@ def test_settings_change_and_results_do_not_depend_on_what_came_before(
     assert len(built) == 2
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch traces nothing")
+def test_step_is_traced_once_for_all_pixel_ranges(monkeypatch):
+    traced = []
+    compute_loss = _training.TrainingModel.compute_loss
+
+    def counted(self, *args, **kwargs):
+        traced.append(self)
+        return compute_loss(self, *args, **kwargs)
+
+    monkeypatch.setattr(_training.TrainingModel, "compute_loss", counted)
+    for images in (X, X / 3 - 1):
+        TripletEmbedder(**SMALL).fit(images, y)
+    assert len(traced) == 1
+
+
 def test_search_over_margins_compiles_once(built):
     embedder = FrozenEstimator(TripletEmbedder(**SMALL).fit(X, y))
     del built[:]

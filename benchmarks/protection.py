@@ -206,8 +206,11 @@ def main():
         print(f"EER of plain images under F as it was: {before:.3%}")
         compared = generator.compare(X_test)
         print(distortion_report(compared.images, compared.templates, random_state=options.seed))
-        rates = storage_error_rates(generator, X_test, y_test)
-        print(f"EER, templates as float {rates.as_float:.3%}, of 8 bits {rates.as_bytes:.3%}")
+        rates = storage_error_rates(generator, X_test, y_test, jpeg_quality=90)
+        print(
+            f"EER, templates as float {rates.as_float:.3%}, of 8 bits {rates.as_bytes:.3%}, as "
+            f"JPEG of quality 90 {rates.as_jpeg:.3%}"
+        )
         if keyed:
             passed = wrong_keys(generator, X_test[:1000], y_test[:1000])
             print(

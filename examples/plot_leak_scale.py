@@ -3,8 +3,9 @@ Leak scale: what an attacker reconstructs
 =========================================
 
 An attacker who has some images with their templates learns to undo the distortion and applies it to
-the templates of others. The attack here is a ridge regression, which takes no time and no skill; a
-trained network gets more. Where it does no better than a blind guess, it has found nothing.
+the templates of others. The attack here is a ridge regression, which takes no time and no skill;
+:func:`skdistort.attacks.protection_report` runs stronger ones. Where it does no better than a blind
+guess, it has found nothing.
 """
 
 # %%

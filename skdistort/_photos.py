@@ -1,4 +1,4 @@
-"""Photos in local files, decoded to arrays.
+"""Photos in local files, decoded to arrays, and what compressing images makes of them.
 
 Nothing here fetches anything. Which photos to read is said by lists of pairs (`_lfw`) or by
 folders (`_image_folder`).
@@ -7,6 +7,7 @@ folders (`_image_folder`).
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,41 @@ def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"{path} has pixels of mode {image.mode}, more than 8 bits a value.")
     return image.convert(mode)
+
+
+def recompress(images: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Write images as JPEG and read them again; needs Pillow.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), uint8
+        Images of 1 or 3 channels.
+    quality : int
+        Quality of the compression, from 1 to 100.
+
+    Returns
+    -------
+    ndarray of shape (n, height, width, channels), uint8
+        What is left of them.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is not installed.
+    ValueError
+        If the images have another number of channels.
+    """
+    if images.shape[3] not in (1, 3):
+        raise ValueError(f"A JPEG image has 1 or 3 channels, got {images.shape[3]}.")
+    Image, _ = _import_pillow()
+    found = np.empty_like(images)
+    for image, after in zip(images, found, strict=True):
+        file = BytesIO()
+        Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(
+            file, "JPEG", quality=quality
+        )
+        after[:] = np.asarray(Image.open(file)).reshape(image.shape)
+    return found
 
 
 def _cut(image, path, box, size):

@@ -26,10 +26,16 @@ def numbered_lines(path: FilePath) -> Iterator[tuple[int, str]]:
     Raises
     ------
     ValueError
-        If the file is no text in UTF-8.
+        If a line is no text in UTF-8.
     """
-    with open(path, encoding="utf-8") as file:
-        try:
-            yield from enumerate(file, 1)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{os.fspath(path)} is no text in UTF-8: {error}.") from error
+    # What does not decode becomes surrogates, which UTF-8 does not have, so that it can be named.
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                text = line.encode(errors="surrogateescape").strip()
+                raise ValueError(
+                    f"{os.fspath(path)}, line {number} is no text in UTF-8: {text!r}."
+                ) from error
+            yield number, line

@@ -49,8 +49,7 @@ class TemplateStore:
     ValueError
         If the file is not a template store, is damaged, or belongs to another generator.
     OSError
-        If the file cannot be opened or written. All methods raise it too, and ValueError if they
-        find the file damaged.
+        If the file cannot be opened or written. All methods raise it, or ValueError if damaged.
 
     Notes
     -----
@@ -229,8 +228,7 @@ class TemplateStore:
             If it is not a str.
         TimeoutError
             If another process was reading for so long that its log could not be emptied. The id
-            is revoked all the same, and the bytes go with the next revocation or when the store
-            is opened or closed.
+            is revoked all the same; the bytes go with the next change or when the store opens.
         """
         _check_id(id)
         if self._database.remove(id) == 0:
@@ -264,6 +262,8 @@ class TemplateStore:
             If `id` is neither a str nor None, or a key neither an int nor bytes.
         ValueError
             If the generator has no key, or both keys are the same.
+        TimeoutError
+            As in `revoke`, after a transaction that is done: call it again.
         """
         if id is not None:
             _check_id(id)

@@ -65,7 +65,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
     n_neighbors : int, default=10
         The most clients and the most impostors of one sample, k.
     client_threshold : float, default=0.2
-        The lowest cosine of a client.
+        The lowest cosine of a client. Samples that are left without a client or without an impostor
+        are not learned from; if none is left, ``fit`` raises.
     impostor_threshold : float, default=0.0
         The lowest cosine of an impostor from a second database. Within one database, where the
         nearest samples are clients, the highest cosine instead: see Notes.

@@ -60,7 +60,6 @@ def mean_distance(A, B):
     return np.sum((A - B) ** 2, axis=1).mean()
 
 
-@pytest.mark.backend
 def test_templates_lie_where_the_key_puts_them(keyed):
     embeddings = keyed.embed(X_test)
     templates = keyed.embed(keyed.transform(X_test))

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import det_curve, f1_score
 
 import skdistort.metrics._vertices as search
-from skdistort.metrics import best_f1_threshold, det_points, equal_error_rate, fnmr_at_fmr
+from skdistort.metrics import (
+    best_f1_threshold,
+    det_points,
+    equal_error_rate,
+    fnmr_at_fmr,
+    verification_report,
+)
 
 METHODS = ["interp", "midpoint", "rocch"]
 
@@ -304,6 +310,19 @@ def test_inputs_are_left_as_they_are(distances):
     det_points(y_true, y_score, distances=distances)
     fnmr_at_fmr(y_true, y_score, 0.1, distances=distances)
     best_f1_threshold(y_true, y_score, distances=distances)
+
+
+@given(comparisons())
+def test_report_holds_what_its_parts_give(pairs):
+    y_true, y_score = pairs
+    (row,) = verification_report({"these": pairs}).rows
+    assert (row["comparison"], row["genuine"]) == ("these", y_true.sum())
+    assert row["genuine"] + row["impostor"] == len(y_true)
+    assert row["eer"] == equal_error_rate(*pairs)[0]
+    assert row["fnmr_at_fmr_1%"] == fnmr_at_fmr(*pairs, 0.01)[0]
+    assert row["fnmr_at_fmr_0.1%"] == fnmr_at_fmr(*pairs, 0.001)[0]
+    assert row["best_f1"] == best_f1_threshold(*pairs)[0]
+    assert verification_report({"these": (y_true, -y_score)}, distances=True).rows == [row]
 
 
 def test_metrics_import_without_keras():

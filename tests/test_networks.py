@@ -294,6 +294,24 @@ def test_pixel_scaling():
     assert PixelScaling().compute_output_shape((None, 2, 2, 1)) == (None, 2, 2, 1)
 
 
+def test_vgg_encoder_of_paper_b():
+    # Table 1: 80 mels by 350 frames, 128, 256, 512 maps, 1024 and 400 units.
+    model = build_vgg_encoder(
+        (80, 350, 1),
+        400,
+        filters=(128, 256, 512),
+        hidden_units=1024,
+        unit_length=True,
+        rng=np.random.RandomState(0),
+    )
+    shapes = [tuple(weights.shape) for weights in model.weights if len(weights.shape) in (2, 4)]
+    pairs = [(1, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
+    # Ten mels are left of 80, and so many vectors of 512 maps side by side are one step.
+    dense = [(10 * 512, 1024), (1024, 400)]
+    assert shapes == [*((3, 3, *pair) for pair in pairs), *dense]
+    assert model.output_shape == (None, 400)
+
+
 def test_attention_weighs_steps_by_softmax():
     layer = SelfAttentivePooling()
     x = np.float32(np.random.default_rng(0).normal(size=(2, 5, 3)))

@@ -118,6 +118,44 @@ def test_revocation_while_another_reads_says_that_bytes_remain(path, database, m
     impatient.close()
 
 
+READER = """
+import sys
+from skdistort._template_database import TemplateDatabase
+database = TemplateDatabase(sys.argv[1])
+print("ready", flush=True)
+seen = set()
+while "last" not in seen:
+    found = {}
+    for _, subject, image in database.read_after(0, 10**6):
+        found.setdefault(subject, []).append(image)
+    for subject, images in found.items():
+        assert images == [f"{subject} {i}".encode() for i in range(7)], (subject, images)
+    # Nothing that was read before is gone, but for what is revoked.
+    assert seen - set(found) <= {"revoked"}, (seen, set(found))
+    seen |= set(found)
+print(len(seen), flush=True)
+"""
+
+
+def test_others_read_whole_enrolments_while_one_writes(path, database):
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for reader in readers:
+        assert reader.stdout.readline() == b"ready\n"
+    for subject in ["revoked", *map(str, range(60)), "last"]:
+        database.add([(subject, f"{subject} {i}".encode()) for i in range(7)])
+        if subject == "30":
+            database.remove("revoked")
+    for reader in readers:
+        said, complaint = reader.communicate(timeout=60)
+        assert reader.returncode == 0, complaint.decode()
+        assert int(said) >= 61
+
+
 def test_commits_of_another_connection_change_the_version(path, database):
     other = TemplateDatabase(path)
     before = database.version()

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder, _template_gallery
+from skdistort._photos import recompress
 from skdistort._template_database import TemplateDatabase
 from skdistort._template_gallery import Gallery
 from skdistort._template_images import embed_templates, generator_fingerprint, make_templates
@@ -228,12 +229,44 @@ def test_store_belongs_to_one_generator(generator, store, path):
 
 
 def test_rounding_costs_little(generator):
-    as_float, rounded = storage_error_rates(generator, X_held, y_held)
+    as_float, rounded, none = storage_error_rates(generator, X_held, y_held)
     probes, enrolled = generator.embed(X_held), generator.embed(generator.transform(X_held))
     pairs = pair_scores(probes, y_held, enrolled, y_held, exclude_same_index=True)
     assert as_float == pytest.approx(equal_error_rate(*pairs)[0], abs=1e-9)
     assert rounded == pytest.approx(as_float, abs=0.01)
     assert rounded != as_float
+    assert none is None
+
+
+def test_error_rate_of_compressed_templates(generator):
+    rates = storage_error_rates(generator, X_held, y_held, jpeg_quality=20)
+    assert rates[:2] == storage_error_rates(generator, X_held, y_held)[:2]
+    kept = np.rint(generator.transform(X_held) * 255 / 16).astype(np.uint8)
+    compressed = recompress(kept.reshape(-1, 8, 8, 1), 20).reshape(len(kept), -1)
+    pairs = pair_scores(
+        generator.embed(X_held),
+        y_held,
+        generator.embed(compressed * np.float32(16 / 255)),
+        y_held,
+        exclude_same_index=True,
+    )
+    assert rates.as_jpeg == pytest.approx(equal_error_rate(*pairs)[0], abs=1e-3)
+    assert abs(rates.as_jpeg - rates.as_bytes) > 1e-3
+    for quality in (0, 101):
+        with pytest.raises(ValueError, match="jpeg_quality must be from 1 to 100"):
+            storage_error_rates(generator, X_held, y_held, jpeg_quality=quality)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_compression_keeps_smooth_images(channels):
+    ramp = np.linspace(40, 200, 16).astype(np.uint8)
+    images = np.broadcast_to(ramp[:, None, None], (2, 16, 16, channels)).copy()
+    images[1] = images[1, ::-1]
+    found = recompress(images, 90)
+    assert found.shape == images.shape
+    assert np.abs(found.astype(int) - images).max() < 8
+    with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
+        recompress(np.zeros((1, 4, 4, 2), dtype=np.uint8), 90)
 
 
 def test_refuses_bad_generators(path):

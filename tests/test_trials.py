@@ -90,8 +90,10 @@ def test_wrong_files_are_refused(tmp_path, text, format, message):
 
 def test_what_is_no_text_is_refused(tmp_path):
     path = tmp_path / "trials.txt"
-    path.write_bytes(b"1 a b\n1 a \xff\n")
-    with pytest.raises(ValueError, match="trials.txt is no text in UTF-8") as refusal:
+    path.write_bytes("1 ä b\n".encode() + b"1 a \xff\n1 c d\n")
+    with pytest.raises(
+        ValueError, match=r"trials.txt, line 2 is no text in UTF-8: b'1 a .xff'"
+    ) as refusal:
         read_trials(path)
     assert not isinstance(refusal.value, UnicodeError)
 

@@ -34,6 +34,8 @@ class VerificationReport:
 
 def verification_report(
     comparisons: Mapping[str, tuple[Sequence[Any] | NDArray[Any], Sequence[Any] | NDArray[Any]]],
+    *,
+    distances: bool = False,
 ) -> VerificationReport:
     """Tabulate the error rates of several comparisons.
 
@@ -41,6 +43,8 @@ def verification_report(
     ----------
     comparisons : dict of str to tuple of 2 ndarray
         By name, ``(y_true, y_score)`` as from :func:`pair_scores`.
+    distances : bool, default=False
+        Whether low scores mean the same identity.
 
     Returns
     -------
@@ -62,10 +66,10 @@ def verification_report(
                 "comparison": name,
                 "genuine": n_genuine,
                 "impostor": len(scores[0]) - n_genuine,
-                "eer": equal_error_rate(*scores)[0],
-                "fnmr_at_fmr_1%": fnmr_at_fmr(*scores, 0.01)[0],
-                "fnmr_at_fmr_0.1%": fnmr_at_fmr(*scores, 0.001)[0],
-                "best_f1": best_f1_threshold(*scores)[0],
+                "eer": equal_error_rate(*scores, distances=distances)[0],
+                "fnmr_at_fmr_1%": fnmr_at_fmr(*scores, 0.01, distances=distances)[0],
+                "fnmr_at_fmr_0.1%": fnmr_at_fmr(*scores, 0.001, distances=distances)[0],
+                "best_f1": best_f1_threshold(*scores, distances=distances)[0],
             }
         )
     return VerificationReport(rows)

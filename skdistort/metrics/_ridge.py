@@ -37,10 +37,8 @@ def fit_ridge(templates: ArrayLike, images: ArrayLike, alpha: float) -> Any:
         112 by 112 pixels in colour takes 11 GB.
     """
     # In float32 the normal equations of large images swallow the penalty.
-    known, targets = (
-        np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-        for values in (templates, images)
-    )
+    arrays = (np.asarray(values, dtype=np.float64) for values in (templates, images))
+    known, targets = (values.reshape(len(values), -1) for values in arrays)
     if known.shape[1] <= len(known):
         return Ridge(alpha=alpha).fit(known, targets)
     dual = TransformedTargetRegressor(

@@ -1,4 +1,7 @@
-"""Command line: train on real images, print what the templates keep and hide, draw a picture."""
+"""Command line: train on real images, print what the templates keep and hide, draw a picture.
+
+Everything it does is a call of the public functions; nothing else can be reached from here only.
+"""
 
 import argparse
 import os

@@ -1,4 +1,7 @@
-"""The one place that imports Keras, so that a missing backend is one clear sentence."""
+"""The one place that imports Keras, so that a missing backend is one clear sentence.
+
+Which backend it is, is Keras's affair; nothing else of the package asks for one at import.
+"""
 
 try:
     import keras

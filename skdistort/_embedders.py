@@ -1,6 +1,8 @@
 """What may serve as the frozen embedder F, brought to one form: a :class:`StoredNetwork`.
 
 F takes images of shape ``(n, height, width, channels)`` in the units of the data.
+
+How an embedder learns does not live here: see :mod:`skdistort.embedding`.
 """
 
 from sklearn.base import clone

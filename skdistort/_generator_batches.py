@@ -1,4 +1,7 @@
-"""What a generator G is given to learn from: images, or embeddings, plain or rotated at random."""
+"""What a generator G is given to learn from: images, or embeddings, plain or rotated at random.
+
+The networks and their loss are not here but in :mod:`skdistort._generators`.
+"""
 
 from functools import partial
 

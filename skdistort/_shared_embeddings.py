@@ -1,6 +1,8 @@
 """Embeddings of the images that generators learn from, kept for the next one to use.
 
 The candidates of a search over alpha or pi_emb have the same frozen F and the same images.
+
+Compiled networks are kept elsewhere, in `_compiled`.
 """
 
 from collections import OrderedDict

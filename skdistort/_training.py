@@ -1,4 +1,7 @@
-"""The training loop that every estimator shares: one Keras model, one optimiser, one history."""
+"""The training loop that every estimator shares: one Keras model, one optimiser, one history.
+
+What is trained, on which batches and with which loss, is not decided here.
+"""
 
 from contextlib import nullcontext
 

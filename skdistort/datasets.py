@@ -1,4 +1,7 @@
-"""Real images: from what the dependencies embed or fetch, and from local folders."""
+"""Real images: from what the dependencies embed or fetch, and from local folders.
+
+Folders are read by `_image_folder`, photos by `_photos`; speech does not live here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""TripletEmbedder: images to embeddings of unit length, trained with the triplet loss."""
+"""TripletEmbedder: images to embeddings of unit length, trained with the triplet loss.
+
+Its network is in :mod:`skdistort.networks`, the loss in :mod:`skdistort.losses`, the choice of
+triplets in :mod:`skdistort.mining`, the training loop in `_training`.
+"""
 
 from functools import partial
 from numbers import Integral, Real

@@ -1,4 +1,8 @@
-"""Pictures of distorted images and of verification errors, with matplotlib."""
+"""Pictures of distorted images and of verification errors, with matplotlib.
+
+DET and ROC curves with axes of their own are in :mod:`skdistort.displays`; nothing is measured
+here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TemplateStore: what is on the disk, decisions, search, the gallery's formulas, refusals."""
+"""TemplateStore: what is on the disk, decisions, what rounding costs, refusals."""
 
 import pickle
 import random
@@ -9,17 +9,14 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 
-from skdistort import DistortionGenerator, TripletEmbedder, _template_gallery
+from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort._photos import recompress
 from skdistort._template_database import TemplateDatabase
-from skdistort._template_gallery import Gallery
 from skdistort._template_images import embed_templates, generator_fingerprint, make_templates
 from skdistort.metrics import equal_error_rate, fnmr_at_fmr, pair_scores
 from skdistort.templates import TemplateStore, storage_error_rates
@@ -340,72 +337,6 @@ def test_tells_of_templates_of_another_size_and_of_missing_ones(store, path):
     with pytest.raises(ValueError, match="template 2 is not what was written"):
         store.identify(PROBES)
     database.close()
-
-
-properties = settings(deadline=None, max_examples=60)
-
-
-@properties
-@given(
-    n_templates=st.integers(1, 120),
-    n_names=st.integers(1, 40),
-    n_probes=st.integers(1, 12),
-    k=st.integers(1, 12),
-    block=st.sampled_from([1, 64, 500, 2**20]),
-    scale=st.sampled_from([1e-3, 1.0, 300.0]),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_search_against_one_pair_at_a_time(n_templates, n_names, n_probes, k, block, scale, seed):
-    rng = np.random.default_rng(seed)
-    # Small integers, so that many distances are equal.
-    embeddings, probes = (
-        (scale * rng.integers(-3, 4, (n, 3))).astype(np.float32) for n in (n_templates, n_probes)
-    )
-    subjects = [str(i) for i in rng.integers(0, n_names, n_templates)]
-    gallery = Gallery(subjects, embeddings)
-    assert gallery.names == list(dict.fromkeys(subjects))
-    np.testing.assert_array_equal(gallery.embeddings, embeddings)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_template_gallery, "_SCORES", block)
-        patch.setattr(_template_gallery, "_PROBES", 5)
-        patch.setattr(_template_gallery, "_CLAIMS", 5)
-        found, scores = gallery.search(probes, min(k, len(gallery.names)))
-        claims = [gallery.names[i] for i in rng.integers(0, len(gallery.names), n_probes)]
-        claimed_scores = gallery.scores(claims, probes)
-    for i, probe in enumerate(probes):
-        best = {}
-        for subject, embedding in zip(subjects, embeddings, strict=True):
-            score = -squared_distance(probe, embedding)
-            best[subject] = max(best.get(subject, -np.inf), score)
-        # sorted() is stable: equal ids stay in the order of their first templates.
-        order = sorted(best, key=best.get, reverse=True)[: found.shape[1]]
-        assert [gallery.names[j] for j in found[i]] == order
-        assert scores[i].tolist() == [best[name] for name in order]
-        assert claimed_scores[i] == best[claims[i]]
-
-
-@pytest.mark.parametrize("duplicates", [1, 50])
-def test_search_in_many_blocks(duplicates):
-    rng = np.random.default_rng(0)
-    distinct = rng.standard_normal((60_000 // duplicates, 16), dtype=np.float32)
-    embeddings = distinct.repeat(duplicates, axis=0)
-    probes = rng.standard_normal((300, 16), dtype=np.float32)
-    gallery = Gallery([str(i // 2) for i in range(len(embeddings))], embeddings)
-    found, scores = gallery.search(probes, 5)
-    differences = [
-        np.square(embeddings - probe, dtype=np.float64).sum(axis=1) for probe in probes[:9]
-    ]
-    for i, distances in enumerate(differences):
-        by_name = distances.reshape(-1, 2).min(axis=1)
-        np.testing.assert_allclose(-scores[i], np.sort(by_name)[:5], rtol=1e-5)
-        np.testing.assert_array_equal(found[i], np.argsort(by_name, kind="stable")[:5])
-
-
-def test_gallery_without_templates():
-    gallery = Gallery([], np.empty((0, 0), np.float32))
-    assert gallery.names == []
-    with pytest.raises(KeyError, match="2 of the ids"):
-        gallery.scores(["a", "b", "a"], np.zeros((3, 4), np.float32))
 
 
 def test_random_bytes_of_a_revocation_leave_the_log(store, path):

@@ -1,4 +1,8 @@
-"""What inversion attacks share: the check of what they are given, and of what they give back."""
+"""What inversion attacks share: the check of what they are given, and of what they give back.
+
+The attacks are in `_closed_form`, `_kernel` and `_network`; how well they do, in
+`_reconstruction`.
+"""
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context

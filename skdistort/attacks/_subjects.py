@@ -1,4 +1,7 @@
-"""Draws of images by their subjects: others of the same one, and one of another."""
+"""Draws of images by their subjects: others of the same one, and one of another.
+
+What is done with them does not live here.
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Cepstral coefficients of log-mel spectrograms, and how they change over frames."""
+"""Cepstral coefficients of log-mel spectrograms, and how they change over frames.
+
+Log-mel spectrograms themselves are made in `_log_mel`.
+"""
 
 from __future__ import annotations
 

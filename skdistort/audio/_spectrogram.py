@@ -1,4 +1,7 @@
-"""LogMelSpectrogram: waveforms or audio files to log-mel "images" of one size."""
+"""LogMelSpectrogram: waveforms or audio files to log-mel "images" of one size.
+
+The estimator only: decoding is in `_decoding`, the formulas are in `_log_mel` and `_filters`.
+"""
 
 from numbers import Integral
 

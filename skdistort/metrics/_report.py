@@ -1,4 +1,7 @@
-"""The verification table: error rates of several comparisons, side by side."""
+"""The verification table: error rates of several comparisons, side by side.
+
+The rates are computed in `_verification`, the text is laid out in `_tables`.
+"""
 
 from __future__ import annotations
 

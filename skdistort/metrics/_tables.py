@@ -1,4 +1,7 @@
-"""Text layout of the tables that reports print."""
+"""Text layout of the tables that reports print.
+
+What is in them does not live here.
+"""
 
 from __future__ import annotations
 

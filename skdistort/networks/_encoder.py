@@ -1,4 +1,7 @@
-"""The convolutional encoder of images: what an embedder F is."""
+"""The convolutional encoder of images: what an embedder F is.
+
+The encoder of spectrograms is not here but in `_siamese`.
+"""
 
 from .._backend import keras
 from ._blocks import conv_block, he_normal, normalise_and_activate

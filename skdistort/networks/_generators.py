@@ -1,4 +1,7 @@
-"""The generators of distorted images: a U-Net, and a decoder of embeddings."""
+"""The generators of distorted images: a U-Net, and a decoder of embeddings.
+
+How they are put before F and trained does not live here: see :mod:`skdistort._generators`.
+"""
 
 from math import ceil
 

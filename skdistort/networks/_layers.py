@@ -1,4 +1,7 @@
-"""Layers that Keras lacks; registered, so that Keras can rebuild networks that hold them."""
+"""Layers that Keras lacks; registered, so that Keras can rebuild networks that hold them.
+
+How they are put together does not live here.
+"""
 
 import numpy as np
 

@@ -16,6 +16,9 @@ Tensor: TypeAlias = Any
 
 ImageDistance: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
+# A keras.Model.
+Model: TypeAlias = Any
+
 # What scikit-learn's check_random_state takes.
 Seed: TypeAlias = int | np.random.RandomState | None
 

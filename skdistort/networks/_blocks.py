@@ -5,6 +5,9 @@ policy, so nothing depends on global state. Whole networks are in the other modu
 class of their own in ``_layers``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from numbers import Integral
 
 from .._backend import keras
@@ -17,7 +20,7 @@ _SLOPE = 0.01
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def check_filters(filters, name="filters"):
+def check_filters(filters: Sequence[int], name: str = "filters") -> None:
     """Check the number of convolution maps of each level.
 
     Parameters

@@ -3,7 +3,14 @@
 The encoder of spectrograms is not here but in `_siamese`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
 from .._backend import keras
+from .._typing import Model
 from ._blocks import conv_block, he_normal, normalise_and_activate
 from ._layers import UnitLength, scale_pixels
 
@@ -11,8 +18,15 @@ layers = keras.layers
 
 
 def build_encoder(
-    image_shape, n_components, *, filters, hidden_units, pixel_range, rng, dtype="float32"
-):
+    image_shape: tuple[int, int, int],
+    n_components: int,
+    *,
+    filters: Sequence[int],
+    hidden_units: int,
+    pixel_range: tuple[float, float],
+    rng: np.random.RandomState,
+    dtype: str = "float32",
+) -> Model:
     """Build the embedder F: images to vectors of unit length.
 
     Each level has two 3x3 convolutions and a 2x2 max pooling; a dense layer and a linear

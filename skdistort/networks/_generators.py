@@ -3,15 +3,27 @@
 How they are put before F and trained does not live here: see :mod:`skdistort._generators`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from math import ceil
 
+import numpy as np
+
 from .._backend import keras
+from .._typing import Model
 from ._blocks import conv_block, draw_seed, he_normal, normalise_and_activate
 
 layers = keras.layers
 
 
-def build_unet(image_shape, *, filters, rng, dtype="float32"):
+def build_unet(
+    image_shape: tuple[int, int, int],
+    *,
+    filters: Sequence[int],
+    rng: np.random.RandomState,
+    dtype: str = "float32",
+) -> Model:
     """Build the U-Net generator: an image to an image of the same size.
 
     Images are padded with zeros to a multiple of the pooling factor and cropped back.
@@ -55,7 +67,14 @@ def build_unet(image_shape, *, filters, rng, dtype="float32"):
     return keras.Model(inputs, x)
 
 
-def build_decoder(n_inputs, image_shape, *, filters, rng, dtype="float32"):
+def build_decoder(
+    n_inputs: int,
+    image_shape: tuple[int, int, int],
+    *,
+    filters: Sequence[int],
+    rng: np.random.RandomState,
+    dtype: str = "float32",
+) -> Model:
     """Build the bottleneck generator's decoder: an embedding to an image.
 
     Parameters

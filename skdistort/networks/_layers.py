@@ -6,6 +6,7 @@ How they are put together does not live here.
 import numpy as np
 
 from .._backend import keras
+from .._typing import Tensor
 
 layers = keras.layers
 
@@ -89,7 +90,7 @@ class PixelScaling(layers.Layer):
         return input_shape
 
 
-def scale_pixels(x, scale, offset):
+def scale_pixels(x: Tensor, scale: float, offset: float) -> Tensor:
     """Bring a tensor of pixels to other units, by a :class:`PixelScaling`.
 
     Parameters

@@ -4,7 +4,14 @@ Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Spe
 (Interspeech 2020).
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
 from .._backend import keras
+from .._typing import Model
 from ._blocks import conv_block, he_normal, normalise_and_activate
 from ._layers import SelfAttentivePooling, UnitLength
 
@@ -12,8 +19,15 @@ layers = keras.layers
 
 
 def build_vgg_encoder(
-    image_shape, n_components, *, filters, hidden_units, unit_length, rng, dtype="float32"
-):
+    image_shape: tuple[int, int, int],
+    n_components: int,
+    *,
+    filters: Sequence[int],
+    hidden_units: int,
+    unit_length: bool,
+    rng: np.random.RandomState,
+    dtype: str = "float32",
+) -> Model:
     """Build the encoder of spectrograms: convolutions, attentive pooling over time, two layers.
 
     Each level has two 3x3 convolutions and a 2x2 max pooling. Columns of the last level's maps
@@ -65,7 +79,13 @@ def build_vgg_encoder(
     return keras.Model(inputs, UnitLength(dtype="float32")(x) if unit_length else x)
 
 
-def build_pair_head(n_components, *, units, rng, dtype="float32"):
+def build_pair_head(
+    n_components: int,
+    *,
+    units: Sequence[int],
+    rng: np.random.RandomState,
+    dtype: str = "float32",
+) -> Model:
     """Build the double branch's head: two embeddings, one after the other, to a log-odds.
 
     Parameters

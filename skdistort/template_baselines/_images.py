@@ -4,9 +4,13 @@ What lives here is the oldest protection there is, as what a learned distortion 
 measures of how much it hides are in :mod:`skdistort.metrics`.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
@@ -16,7 +20,7 @@ from .._images import infer_image_shape, restore_layout, split_layout, with_chan
 from ..persistence import PersistenceMixin
 
 
-def blur(images, sigma):
+def blur(images: NDArray[Any], sigma: float) -> NDArray[Any]:
     """Blur images by a Gaussian filter; beyond their border they are mirrored.
 
     Parameters
@@ -43,7 +47,7 @@ def blur(images, sigma):
     return gaussian_filter(images, (0, sigma, sigma, 0))
 
 
-def pixelate(images, block_size):
+def pixelate(images: NDArray[Any], block_size: int) -> NDArray[Any]:
     """Replace every square block of an image by its mean.
 
     Parameters

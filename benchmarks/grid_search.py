@@ -1,9 +1,10 @@
 """What a search over alpha or margin costs over single trainings, and whether its memory grows.
 
-Candidates that differ only in such a number share the compiled training step and F(X). A search over
-ten of them and ten single trainings run in turn, in one process, after one training that compiles;
-the ratio of the times is taken pair by pair, also to ten trainings with their scoring. Then one search over fifty, with the resident memory after
-every ten. Run ``KERAS_BACKEND=torch python benchmarks/grid_search.py``, for each backend.
+Candidates that differ only in such a number share the compiled training step and F(X). For each of
+ten values a search over that value alone and one training run in turn, in one process, after one
+training that compiles; the times of all ten are added up, which counts what a search costs at its
+start ten times. Then one search over fifty values, with the resident memory after every ten. Run
+``KERAS_BACKEND=torch python benchmarks/grid_search.py``, for each backend.
 """
 
 import argparse
@@ -58,22 +59,24 @@ def compare_times(estimator, name, X, y, repeats):
     first = seconds(lambda: train_one(values[0]))[0]
     # Scoring has networks of its own to compile.
     make_search(estimator, name, values[:1]).fit(X, y)
-    search = make_search(estimator, name, values, scoring=score)
-    runs = [lambda: search.fit(X, y), lambda: [train_one(value) for value in values]]
-    times = np.empty((repeats, 3, 2))
+    # Searches, trainings, and the scoring in the searches.
+    times = np.zeros((repeats, 3, 2))
     for i in range(repeats):
         scoring_times.clear()
-        # The order alternates, so that a drift of the machine favours neither.
-        for j in (0, 1) if i % 2 == 0 else (1, 0):
-            times[i, j] = seconds(runs[j])
+        for j, value in enumerate(values):
+            search = make_search(estimator, name, [value], scoring=score)
+            runs = [lambda search=search: search.fit(X, y), lambda value=value: train_one(value)]
+            # The order alternates, so that a drift of the machine favours neither.
+            for k in (0, 1) if (i + j) % 2 == 0 else (1, 0):
+                times[i, k] += seconds(runs[k])
         times[i, 2] = np.sum(scoring_times, axis=0)
     print(f"{title}: first fit, with compilation, {first:.2f} s", flush=True)
     for clock, (searches, trainings, scoring) in zip(("wall", "processor"), times.T, strict=True):
         print(
-            f"{title}, {clock} time: search over 10 {np.median(searches):.2f} s, of which scoring "
+            f"{title}, {clock} time: ten candidates {np.median(searches):.2f} s, of which scoring "
             f"{np.median(scoring):.2f} s; ten trainings {np.median(trainings):.2f} s; ratio "
             f"{in_words(searches / trainings)}, to ten trainings each scored "
-            f"{in_words(searches / (trainings + scoring))}, {repeats} pairs",
+            f"{in_words(searches / (trainings + scoring))}, {repeats} times",
             flush=True,
         )
 

@@ -6,17 +6,22 @@ A block of scores is one float32 matrix product. Its rounding error is bounded, 
 templates may belong to the best; those few are compared again in float64.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 # Probes, and scores, in one product: it runs at full speed, and its scores stay in the processor's
 # caches for the pass that follows.
-_PROBES, _SCORES = 512, 2**20
+_PROBES, _SCORES = 512, 2**19
 # Claims compared at a time.
 _CLAIMS = 4096
 # Columns of a block that share one maximum.
 _STRIDE = 8
+# Scores from which on threads are worth starting.
+_THREADED = 2**25
 
 
 class Verification(NamedTuple):
@@ -186,6 +191,20 @@ class Gallery:
 
     def _candidates(self, probes, n_best):
         """Find the pairs of a probe and a template that may be among its `n_best`."""
+        everything = slice(0, len(self._extended))
+        if len(probes) * len(self._extended) < _THREADED:
+            return self._candidates_among(probes, n_best, everything)
+        # BLAS multiplies on all cores, but the pass over its products would run on one.
+        blas = ThreadpoolController().select(user_api="blas")
+        n_threads = max((library["num_threads"] for library in blas.info()), default=1)
+        parts = _slices(everything.stop, -(-everything.stop // n_threads))
+        with blas.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
+            found = list(pool.map(partial(self._candidates_among, probes, n_best), parts))
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+    def _candidates_among(self, probes, n_best, part):
+        """Find such pairs among a part of the templates."""
+        templates = self._extended[part]
         n, d = probes.shape
         extended = np.ones((n, d + 1), dtype=np.float32)
         extended[:, :-1] = probes
@@ -197,12 +216,12 @@ class Gallery:
         floor = np.full(n, -np.inf, dtype=np.float32)
         best = np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp), np.empty(0, np.float32)
         waiting, n_waiting = [], 0
-        size = min(max(_STRIDE, _SCORES // n // _STRIDE * _STRIDE), len(self._extended))
+        size = min(max(_STRIDE, _SCORES // n // _STRIDE * _STRIDE), len(templates))
         buffer = np.empty(n * size, dtype=np.float32)
-        for columns in _slices(len(self._extended), size):
+        for columns in _slices(len(templates), size):
             width = columns.stop - columns.start
             products = buffer[: n * width].reshape(n, width)
-            np.matmul(extended, self._extended[columns].T, out=products)
+            np.matmul(extended, templates[columns].T, out=products)
             stride = _STRIDE if width % _STRIDE == 0 and width >= 4 * n_best * _STRIDE else 1
             grouped = products.reshape(n, stride, width // stride)
             maxima = grouped.max(axis=1)
@@ -212,7 +231,7 @@ class Gallery:
             i, group = np.nonzero(maxima >= floor[:, None])
             hit, member = np.nonzero(grouped[i, :, group] >= floor[i, None])
             i, j = i[hit], member * maxima.shape[1] + group[hit]
-            waiting.append((i, columns.start + j, products[i, j]))
+            waiting.append((i, part.start + columns.start + j, products[i, j]))
             n_waiting += len(i)
             # A floor that lags lets more pairs through, which is cheaper than many small sorts.
             if n_waiting >= n * n_best:

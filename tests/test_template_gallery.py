@@ -1,5 +1,7 @@
 """The gallery's scores and search against one pair at a time, and in many blocks."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,8 +56,10 @@ def test_search_against_one_pair_at_a_time(n_templates, n_names, n_probes, k, bl
         assert claimed_scores[i] == best[claims[i]]
 
 
+@pytest.mark.parametrize("threaded", [1, 2**62])
 @pytest.mark.parametrize("duplicates", [1, 50])
-def test_search_in_many_blocks(duplicates):
+def test_search_in_many_blocks(duplicates, threaded, monkeypatch):
+    monkeypatch.setattr(_template_gallery, "_THREADED", threaded)
     rng = np.random.default_rng(0)
     distinct = rng.standard_normal((60_000 // duplicates, 16), dtype=np.float32)
     embeddings = distinct.repeat(duplicates, axis=0)
@@ -76,3 +80,32 @@ def test_gallery_without_templates():
     assert gallery.names == []
     with pytest.raises(KeyError, match="2 of the ids"):
         gallery.scores(["a", "b", "a"], np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("n_threads", [1, 3, 64])
+def test_parts_of_the_gallery_are_searched_side_by_side(n_threads, monkeypatch):
+    class Library:
+        limits = []
+
+        def select(self, user_api):
+            assert user_api == "blas"
+            return self
+
+        def info(self):
+            return [{"num_threads": 1}, {"num_threads": n_threads}]
+
+        @contextmanager
+        def limit(self, limits):
+            self.limits.append(limits)
+            yield
+
+    rng = np.random.default_rng(0)
+    embeddings, probes = (rng.integers(-3, 4, (n, 3)).astype(np.float32) for n in (50, 20))
+    gallery = Gallery([str(i % 40) for i in range(50)], embeddings)
+    expected = gallery.search(probes, 7)
+    monkeypatch.setattr(_template_gallery, "ThreadpoolController", Library)
+    monkeypatch.setattr(_template_gallery, "_THREADED", 1000)
+    found = gallery.search(probes, 7)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert Library.limits == [1]

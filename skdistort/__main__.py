@@ -1,6 +1,6 @@
 """Command line: train on real images, print what the templates keep and hide, draw a picture.
 
-Everything it does is a call of the public functions; nothing else can be reached from here only.
+What it computes is computed by the public classes and functions.
 """
 
 import argparse

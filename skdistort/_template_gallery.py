@@ -7,7 +7,7 @@ templates may belong to the best; those few are compared again in float64.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -195,7 +195,7 @@ class Gallery:
         if len(probes) * len(self._extended) < _THREADED:
             return self._candidates_among(probes, n_best, everything)
         # BLAS multiplies on all cores, but the pass over its products would run on one.
-        blas = ThreadpoolController().select(user_api="blas")
+        blas = _blas()
         n_threads = max((library["num_threads"] for library in blas.info()), default=1)
         parts = _slices(everything.stop, -(-everything.stop // n_threads))
         with blas.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
@@ -239,6 +239,12 @@ class Gallery:
                 waiting, n_waiting = [], 0
         best, _ = _keep_best([best, *waiting], n, n_best, margin)
         return best[:2]
+
+
+@cache
+def _blas():
+    """Find the BLAS libraries, which takes as long as a tenth of a search that needs them."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _keep_best(parts, n, n_best, margin):

@@ -125,7 +125,7 @@ def build_training_network(
     inputs, outputs = {}, {}
     if embeds:
         inputs["image"] = keras.layers.Input(generator.output_shape[1:], name="image")
-        outputs["plain"] = embed(scale_pixels(inputs["image"], high - low, low))
+        outputs["plain"] = embed(scale_pixels(inputs["image"], high - low, low, name="to_image"))
     if seen == "rotated":
         inputs["direction"] = keras.layers.Input(generator.input_shape[1:], name="direction")
         squares = ops.sum(ops.square(outputs["plain"]), axis=1, keepdims=True)
@@ -133,7 +133,9 @@ def build_training_network(
     elif seen == "input":
         inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
     outputs["distorted"] = generator(inputs["seen"] if seen == "input" else outputs[seen])
-    outputs["embedding"] = embed(scale_pixels(outputs["distorted"], high - low, low))
+    outputs["embedding"] = embed(
+        scale_pixels(outputs["distorted"], high - low, low, name="to_template")
+    )
     if adversary is not None:
         outputs["rebuilt"] = adversary(ReverseGradient(adversary_weight)(outputs["distorted"]))
     return keras.Model(inputs, outputs)

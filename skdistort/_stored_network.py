@@ -90,7 +90,7 @@ class StoredNetwork:
             if predictor.weights is not self.weights:
                 predictor.model.set_weights(self.weights)
                 predictor.weights = self.weights
-            found = predictor.model.predict(padded, batch_size=batch_size, verbose=0)[: len(X)]
+            found = _apply(predictor.model, padded, batch_size)[: len(X)]
         # A network of the caller's own may end in a lower precision.
         return found.astype(np.float32, copy=False)
 
@@ -109,6 +109,17 @@ class StoredNetwork:
 
     def __getstate__(self):
         return {"config": self.config, "weights": self.weights}
+
+
+def _apply(model, X, batch_size):
+    """Apply a model to rows, so many at a time."""
+    # Keras spreads over several devices what it batches itself; for that it makes a dataset, which
+    # on TensorFlow takes as long as a thousand small images.
+    if keras.distribution.distribution() is not None:
+        return model.predict(X, batch_size=batch_size, verbose=0)
+    starts = range(0, len(X), batch_size)
+    batches = (keras.ops.convert_to_tensor(X[i : i + batch_size]) for i in starts)
+    return np.concatenate([model.predict_on_batch(batch) for batch in batches])
 
 
 def without_compilation(config):

@@ -31,7 +31,7 @@ class TrainingModel(keras.Model):
     """
 
     def __init__(self, network, loss, part_names, setting_names):
-        super().__init__(dtype="float32")
+        super().__init__(name="training", dtype="float32")
         self.network = network
         self._loss_and_parts = loss
         self._settings = {

@@ -233,7 +233,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             codes = encoder.layers[-2].output
             initializer = keras.initializers.GlorotUniform(seed)
             logits = keras.layers.Dense(
-                len(self.classes_), kernel_initializer=initializer, dtype="float32"
+                len(self.classes_), kernel_initializer=initializer, dtype="float32", name="logits"
             )(codes)
             network, loss, settings = keras.Model(encoder.input, logits), cross_entropy, {}
         self._train(
@@ -286,7 +286,7 @@ class CosineLogits(keras.layers.Layer):
     """
 
     def __init__(self, n_classes, seed):
-        super().__init__(dtype="float32")
+        super().__init__(dtype="float32", name="logits")
         self.n_classes = n_classes
         self.seed = seed
 

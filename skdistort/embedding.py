@@ -279,7 +279,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             Z = fit_selection_space(self.selection_space, images, loss_rng)
             make_batches = partial(self._triplet_batches, images, Z)
         else:
-            seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1))
+            seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1), name="miner")
             loss, kind = partial(_labelled_loss, miner=self.miner, seed=seed), self.miner
             make_batches = partial(self._labelled_batches, images, labels)
             if streamed:

@@ -149,6 +149,46 @@ def test_step_is_traced_once_for_all_pixel_ranges(monkeypatch):
     assert len(traced) == 1
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TripletEmbedder(**SMALL),
+        DistortionGenerator(TripletEmbedder(**SMALL), **SMALL),
+        DistortionGenerator(
+            TripletEmbedder(**SMALL),
+            architecture="bottleneck",
+            key=1,
+            train_embedder=True,
+            adversary_weight=0.1,
+            **SMALL,
+        ),
+        SiameseVerifier(mode="double", **SMALL),
+        SiameseVerifier(mode="triple", **SMALL),
+        SoftmaxEmbedder(loss="softmax", **SMALL),
+        SoftmaxEmbedder(loss="am_softmax", **SMALL),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_later_fits_invent_no_names_of_variables(estimator, monkeypatch):
+    # TensorFlow keeps something of every new name for ever.
+    names = []
+    initialise = keras.Variable.__init__
+
+    def noted(self, *args, **kwargs):
+        initialise(self, *args, **kwargs)
+        names.append(self.path)
+
+    monkeypatch.setattr(keras.Variable, "__init__", noted)
+    estimator.fit(X, y)
+    # The first fit compiles, which the later ones need not do.
+    first = set(names)
+    names.clear()
+    estimator.fit(X, y)
+    assert names
+    assert set(names) <= first
+
+
 def test_search_over_margins_compiles_once(built):
     embedder = FrozenEstimator(TripletEmbedder(**SMALL).fit(X, y))
     del built[:]

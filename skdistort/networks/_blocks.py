@@ -1,8 +1,9 @@
 """What the networks are built of: initialisers, activation, a block of two convolutions.
 
 Every initialiser draws its seed from the `rng` it is given, and every layer is told its dtype
-policy, so nothing depends on global state. Whole networks are in the other modules, layers with a
-class of their own in ``_layers``.
+policy, so nothing depends on global state. Layers with weights are named here: of every new name
+that Keras counts up, TensorFlow keeps 35 KB for ever. Whole networks are in the other modules,
+layers with a class of their own in ``_layers``.
 """
 
 from __future__ import annotations
@@ -39,17 +40,34 @@ def check_filters(filters: Sequence[int], name: str = "filters") -> None:
         raise ValueError(f"{name} must be positive integers, one for each level, got {filters!r}.")
 
 
-def conv_block(x, maps, rng, dtype):
-    for _ in range(2):
+def conv_block(x, maps, rng, dtype, name):
+    for i in (1, 2):
         x = layers.Conv2D(
-            maps, 3, padding="same", use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype
+            maps,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=he_normal(rng),
+            dtype=dtype,
+            name=f"{name}_conv{i}",
         )(x)
-        x = normalise_and_activate(x, dtype)
+        x = normalise_and_activate(x, dtype, f"{name}_norm{i}")
     return x
 
 
-def normalise_and_activate(x, dtype):
-    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, dtype=dtype)(x)
+def hidden_layer(x, units, rng, dtype, name):
+    x = layers.Dense(
+        units, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype, name=name
+    )(x)
+    return normalise_and_activate(x, dtype, f"{name}_norm")
+
+
+def linear_layer(x, units, rng, name):
+    return layers.Dense(units, kernel_initializer=he_normal(rng), dtype="float32", name=name)(x)
+
+
+def normalise_and_activate(x, dtype, name):
+    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, dtype=dtype, name=name)(x)
     return layers.LeakyReLU(_SLOPE, dtype=dtype)(x)
 
 

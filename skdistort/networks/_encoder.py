@@ -11,7 +11,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, he_normal, normalise_and_activate
+from ._blocks import conv_block, hidden_layer, linear_layer
 from ._layers import UnitLength, scale_pixels
 
 layers = keras.layers
@@ -58,14 +58,11 @@ def build_encoder(
     low, high = pixel_range
     scale = 1.0 / (high - low) if high > low else 1.0
     x = inputs = layers.Input(image_shape)
-    x = scale_pixels(x, scale, -low * scale)
-    for maps in filters:
-        x = conv_block(x, maps, rng, dtype)
+    x = scale_pixels(x, scale, -low * scale, name="scaling")
+    for i, maps in enumerate(filters, 1):
+        x = conv_block(x, maps, rng, dtype, f"level{i}")
         x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)
     x = layers.Flatten(dtype=dtype)(x)
-    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype)(
-        x
-    )
-    x = normalise_and_activate(x, dtype)
-    x = layers.Dense(n_components, kernel_initializer=he_normal(rng), dtype="float32")(x)
+    x = hidden_layer(x, hidden_units, rng, dtype, "hidden")
+    x = linear_layer(x, n_components, rng, "projection")
     return keras.Model(inputs, UnitLength(dtype="float32")(x))

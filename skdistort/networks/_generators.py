@@ -12,7 +12,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, draw_seed, he_normal, normalise_and_activate
+from ._blocks import conv_block, draw_seed, he_normal, hidden_layer
 
 layers = keras.layers
 
@@ -55,14 +55,15 @@ def build_unet(
     x = inputs = layers.Input(image_shape)
     x = layers.ZeroPadding2D(padding, dtype=dtype)(x)
     skips = []
-    for maps in filters[:-1]:
-        x = conv_block(x, maps, rng, dtype)
+    for i, maps in enumerate(filters[:-1], 1):
+        x = conv_block(x, maps, rng, dtype, f"down{i}")
         skips.append(x)
         x = layers.MaxPooling2D(2, dtype=dtype)(x)
-    x = conv_block(x, filters[-1], rng, dtype)
-    for maps, skip in zip(reversed(filters[:-1]), reversed(skips), strict=True):
-        x = layers.Concatenate(dtype=dtype)([_upsample(x, maps, rng, dtype), skip])
-        x = conv_block(x, maps, rng, dtype)
+    x = conv_block(x, filters[-1], rng, dtype, "bottom")
+    for i in range(len(skips), 0, -1):
+        x = _upsample(x, filters[i - 1], rng, dtype, i)
+        x = layers.Concatenate(dtype=dtype)([x, skips[i - 1]])
+        x = conv_block(x, filters[i - 1], rng, dtype, f"up{i}")
     x = layers.Cropping2D(padding, dtype="float32")(_to_pixels(x, channels, rng))
     return keras.Model(inputs, x)
 
@@ -100,24 +101,24 @@ def build_decoder(
     factor = 2 ** (len(filters) - 1)
     rows, columns = ceil(height / factor), ceil(width / factor)
     x = inputs = layers.Input((n_inputs,))
-    x = layers.Dense(
-        rows * columns * filters[-1],
-        use_bias=False,
-        kernel_initializer=he_normal(rng),
-        dtype=dtype,
-    )(x)
-    x = normalise_and_activate(x, dtype)
+    x = hidden_layer(x, rows * columns * filters[-1], rng, dtype, "hidden")
     x = layers.Reshape((rows, columns, filters[-1]), dtype=dtype)(x)
-    for maps in reversed(filters[:-1]):
-        x = conv_block(_upsample(x, maps, rng, dtype), maps, rng, dtype)
+    for i in range(len(filters) - 1, 0, -1):
+        x = _upsample(x, filters[i - 1], rng, dtype, i)
+        x = conv_block(x, filters[i - 1], rng, dtype, f"up{i}")
     padding = [(0, rows * factor - height), (0, columns * factor - width)]
     x = layers.Cropping2D(padding, dtype="float32")(_to_pixels(x, channels, rng))
     return keras.Model(inputs, x)
 
 
-def _upsample(x, maps, rng, dtype):
+def _upsample(x, maps, rng, dtype, level):
     return layers.Conv2DTranspose(
-        maps, 2, strides=2, kernel_initializer=he_normal(rng), dtype=dtype
+        maps,
+        2,
+        strides=2,
+        kernel_initializer=he_normal(rng),
+        dtype=dtype,
+        name=f"upsampling{level}",
     )(x)
 
 
@@ -128,4 +129,5 @@ def _to_pixels(x, channels, rng):
         activation="sigmoid",
         kernel_initializer=keras.initializers.GlorotUniform(draw_seed(rng)),
         dtype="float32",
+        name="pixels",
     )(x)

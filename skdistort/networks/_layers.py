@@ -90,7 +90,7 @@ class PixelScaling(layers.Layer):
         return input_shape
 
 
-def scale_pixels(x: Tensor, scale: float, offset: float) -> Tensor:
+def scale_pixels(x: Tensor, scale: float, offset: float, name: str | None = None) -> Tensor:
     """Bring a tensor of pixels to other units, by a :class:`PixelScaling`.
 
     Parameters
@@ -99,13 +99,15 @@ def scale_pixels(x: Tensor, scale: float, offset: float) -> Tensor:
         Pixels.
     scale, offset : float
         What to multiply by, and to add then.
+    name : str or None, default=None
+        What the layer is called; None for a name that Keras counts up.
 
     Returns
     -------
     KerasTensor of the shape of `x`, dtype float32
         The pixels in other units.
     """
-    scaling = PixelScaling(dtype="float32")
+    scaling = PixelScaling(dtype="float32", name=name)
     scaled = scaling(x)
     scaling.set_weights([np.float32(scale), np.float32(offset)])
     return scaled

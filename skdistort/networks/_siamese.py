@@ -12,7 +12,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, he_normal, normalise_and_activate
+from ._blocks import conv_block, hidden_layer, linear_layer
 from ._layers import SelfAttentivePooling, UnitLength
 
 layers = keras.layers
@@ -63,19 +63,16 @@ def build_vgg_encoder(
     Paper B, Table 1.
     """
     x = inputs = layers.Input(image_shape)
-    for maps in filters:
-        x = conv_block(x, maps, rng, dtype)
+    for i, maps in enumerate(filters, 1):
+        x = conv_block(x, maps, rng, dtype, f"level{i}")
         x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)
     height, width, maps = x.shape[1:]
     x = layers.Permute((2, 1, 3), dtype=dtype)(x)
     x = layers.Reshape((width, height * maps), dtype=dtype)(x)
     # Its softmax and its long sums lose too much in a lower precision.
-    x = SelfAttentivePooling(dtype="float32")(x)
-    x = layers.Dense(hidden_units, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype)(
-        x
-    )
-    x = normalise_and_activate(x, dtype)
-    x = layers.Dense(n_components, kernel_initializer=he_normal(rng), dtype="float32")(x)
+    x = SelfAttentivePooling(dtype="float32", name="pooling")(x)
+    x = hidden_layer(x, hidden_units, rng, dtype, "hidden")
+    x = linear_layer(x, n_components, rng, "projection")
     return keras.Model(inputs, UnitLength(dtype="float32")(x) if unit_length else x)
 
 
@@ -112,8 +109,6 @@ def build_pair_head(
     Paper B, section 2.2.
     """
     x = inputs = layers.Input((2 * n_components,))
-    for width in units:
-        x = layers.Dense(width, use_bias=False, kernel_initializer=he_normal(rng), dtype=dtype)(x)
-        x = normalise_and_activate(x, dtype)
-    x = layers.Dense(1, kernel_initializer=he_normal(rng), dtype="float32")(x)
-    return keras.Model(inputs, x)
+    for i, width in enumerate(units, 1):
+        x = hidden_layer(x, width, rng, dtype, f"hidden{i}")
+    return keras.Model(inputs, linear_layer(x, 1, rng, "log_odds"))

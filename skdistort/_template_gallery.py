@@ -18,8 +18,6 @@ from threadpoolctl import ThreadpoolController
 _PROBES, _SCORES = 512, 2**19
 # Claims compared at a time.
 _CLAIMS = 4096
-# Columns of a block that share one maximum.
-_STRIDE = 8
 # Scores from which on threads are worth starting.
 _THREADED = 2**25
 
@@ -216,21 +214,19 @@ class Gallery:
         floor = np.full(n, -np.inf, dtype=np.float32)
         best = np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp), np.empty(0, np.float32)
         waiting, n_waiting = [], 0
-        size = min(max(_STRIDE, _SCORES // n // _STRIDE * _STRIDE), len(templates))
+        size = min(-(-_SCORES // n), len(templates))
         buffer = np.empty(n * size, dtype=np.float32)
         for columns in _slices(len(templates), size):
             width = columns.stop - columns.start
             products = buffer[: n * width].reshape(n, width)
             np.matmul(extended, templates[columns].T, out=products)
-            stride = _STRIDE if width % _STRIDE == 0 and width >= 4 * n_best * _STRIDE else 1
-            grouped = products.reshape(n, stride, width // stride)
-            maxima = grouped.max(axis=1)
-            if columns.start == 0 and maxima.shape[1] >= n_best:
-                rank = maxima.shape[1] - n_best
-                floor = (np.partition(maxima, rank, axis=1)[:, rank] - margin).astype(np.float32)
-            i, group = np.nonzero(maxima >= floor[:, None])
-            hit, member = np.nonzero(grouped[i, :, group] >= floor[i, None])
-            i, j = i[hit], member * maxima.shape[1] + group[hit]
+            if columns.start == 0 and width >= n_best:
+                rank = width - n_best
+                floor = (np.partition(products, rank, axis=1)[:, rank] - margin).astype(np.float32)
+            # Most probes have no candidate in a block, which the maximum tells fastest.
+            rows = np.flatnonzero(products.max(axis=1) >= floor)
+            hits = np.flatnonzero(products[rows] >= floor[rows, None])
+            i, j = rows[hits // width], hits % width
             waiting.append((i, part.start + columns.start + j, products[i, j]))
             n_waiting += len(i)
             # A floor that lags lets more pairs through, which is cheaper than many small sorts.

@@ -101,6 +101,8 @@ def train(embedder, X, options):
     start = time.perf_counter()
     generator.fit(X)
     seconds = time.perf_counter() - start
+    diagnosis = generator.diagnose(X[:CHUNK].astype(np.float32))
+    print(f"  {diagnosis}; {', '.join(diagnosis.failures) or 'no failure'}")
     print(f"  {len(X)} photos, {seconds:.0f} s: {options.epochs * len(X) / seconds:.1f} photos/s")
     if options.saved is not None:
         # A file holds no callbacks.

@@ -111,16 +111,43 @@ def test_abs_pearson_equals_scipy():
         np.testing.assert_allclose(abs_pearson(X, Z), expected, atol=1e-12)
 
 
-def test_edge_correlation_equals_scipy():
-    X, Y = image_pairs(c=3)
+@pytest.mark.parametrize(
+    ("size", "n_halvings"), [((14, 13), 0), ((60, 47), 0), ((49, 61), 1), ((97, 110), 2)]
+)
+def test_edge_correlation_equals_scipy_at_the_best_resolution(size, n_halvings):
+    X, Y = image_pairs(3, *size, c=3)
+    # Only coarse structure is common, so that every halving counts.
+    common = np.random.default_rng(1).random((3, 4, 4, 3)).repeat(28, axis=1).repeat(28, axis=2)
+    X, Y = (0.5 * images + 0.5 * common[:, : size[0], : size[1]] for images in (X, Y))
 
     def edges(image):
         channels = np.moveaxis(image, -1, 0)
         magnitudes = [np.hypot(sobel(p, axis=0), sobel(p, axis=1)) for p in channels]
         return np.stack(magnitudes, axis=-1).ravel()
 
-    expected = [abs(pearsonr(edges(x), edges(y)).statistic) for x, y in zip(X, Y, strict=True)]
-    np.testing.assert_allclose(edge_correlation(X, Y), expected, atol=1e-12)
+    def halved(image):
+        for axis in (0, 1):
+            even = image.shape[axis] // 2 * 2
+            pairs = np.split(image.take(range(even), axis=axis), even // 2, axis=axis)
+            image = np.concatenate([p.mean(axis=axis, keepdims=True) for p in pairs], axis=axis)
+        return image
+
+    for i, (x, y) in enumerate(zip(X, Y, strict=True)):
+        found = []
+        for _ in range(n_halvings + 1):
+            found.append(abs(pearsonr(edges(x), edges(y)).statistic))
+            x, y = halved(x), halved(y)
+        assert edge_correlation(X, Y)[i] == pytest.approx(max(found), abs=1e-12)
+
+
+def test_a_pattern_of_pixels_does_not_hide_contours():
+    rows, columns = np.indices((112, 112))
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(30, 82, (6, 2))
+    disks = np.stack([np.hypot(rows - r, columns - c) < 20 for r, c in centres])[..., None]
+    covered = 0.4 * (1 - disks) + 0.6 * rng.random(disks.shape)
+    assert edge_correlation(disks, covered).min() > 0.6
+    assert edge_correlation(disks, np.roll(covered, 1, axis=0)).max() < 0.4
 
 
 def test_pointwise_r2_equals_analysis_of_variance():

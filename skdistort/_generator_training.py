@@ -127,8 +127,13 @@ class LearningTransformer(DistortingTransformer):
         adversary = None
         if self.adversary_weight:
             parts.append("adversary_distance")
+            # A generator from a file may have any name that Keras counts up.
             adversary = build_unet(
-                self.image_shape_, filters=self.filters, rng=rng, dtype=self.dtype_policy
+                self.image_shape_,
+                filters=self.filters,
+                rng=rng,
+                dtype=self.dtype_policy,
+                name="adversary",
             )
         if self.train_embedder:
             parts.append("triplet_loss")

@@ -115,7 +115,8 @@ def _apply(model, X, batch_size):
     """Apply a model to rows, so many at a time."""
     # Keras spreads over several devices what it batches itself; for that it makes a dataset, which
     # on TensorFlow takes as long as a thousand small images.
-    if keras.distribution.distribution() is not None:
+    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+    if keras.distribution.distribution() is not None or replicas > 1:
         return model.predict(X, batch_size=batch_size, verbose=0)
     starts = range(0, len(X), batch_size)
     batches = (keras.ops.convert_to_tensor(X[i : i + batch_size]) for i in starts)

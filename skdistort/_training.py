@@ -168,9 +168,9 @@ def train(
         rate = learning_rate
         if schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(learning_rate, n_steps)
-        optimizer = keras.optimizers.Adam(rate)
+        optimizer = keras.optimizers.Adam(rate, name="adam")
         if _computes_in_float16(network):
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
         model.compile(optimizer=optimizer, jit_compile=jit_mode())
         # Variables that come to be within the first step would have it traced twice.
         model.optimizer.build(model.trainable_variables)

@@ -1,4 +1,4 @@
-"""Training on two devices, which JAX simulates on the host: a process of its own runs it."""
+"""Two devices, which a backend simulates on the host: a process of its own runs each test."""
 
 import os
 import subprocess
@@ -58,6 +58,32 @@ for current in (distribution, None):
         np.testing.assert_allclose(generator.transform(X[:7]), expected[1], atol=1e-4)
         assert devices(embedder.network_.model) == {2 if current else 1}
 """
+
+
+REPLICAS = """
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from skdistort import TripletEmbedder, _stored_network
+
+X = np.random.default_rng(0).random((40, 64), dtype=np.float32)
+small = {"epochs": 1, "filters": (4,), "batch_size": 32, "random_state": 0}
+embedder = TripletEmbedder(**small).fit(X, np.arange(40) % 4)
+expected = embedder.transform(X)
+_stored_network._PREDICTORS.clear()
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    np.testing.assert_allclose(embedder.transform(X), expected, atol=1e-5)
+# What was made under the strategy keeps it.
+np.testing.assert_allclose(embedder.transform(X), expected, atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own strategy")
+def test_replicas_of_tensorflow_do_not_repeat_rows():
+    subprocess.run([sys.executable, "-c", REPLICAS], check=True)
 
 
 @pytest.mark.backend

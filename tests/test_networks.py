@@ -246,6 +246,14 @@ def test_predictions_do_not_depend_on_the_batch(build, n):
     )
 
 
+def test_predictions_make_no_dataset(monkeypatch):
+    stored = StoredNetwork(encoder())
+    X = make_inputs(stored.model)
+    expected = stored.predict(X, batch_size=8)
+    monkeypatch.setattr(keras.Model, "predict", None)
+    np.testing.assert_array_equal(stored.predict(X, batch_size=8), expected)
+
+
 def test_a_stored_network_is_a_copy():
     model = encoder()
     stored = StoredNetwork(model)

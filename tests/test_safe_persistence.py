@@ -342,3 +342,27 @@ def test_one_file_serves_every_backend(backend, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "there.npy"), expected, rtol=0, atol=1e-4)
     again = load(tmp_path / "there").transform(X)
     np.testing.assert_allclose(again, expected, rtol=0, atol=1e-4)
+
+
+AFTER_LOADING = """
+import sys
+import keras
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+from skdistort import DistortionGenerator, TripletEmbedder
+from skdistort.persistence import load
+
+X, y = load_digits(return_X_y=True)
+small = {"epochs": 1, "filters": (2,), "random_state": 0}
+embedder = FrozenEstimator(TripletEmbedder(**small).fit(X[:60], y[:60]))
+generator = DistortionGenerator(embedder, adversary_weight=0.1, warm_start=True, **small)
+generator.fit(X[:60]).save(sys.argv[1])
+keras.utils.clear_session()
+load(sys.argv[1]).fit(X[:60])
+"""
+
+
+def test_names_in_a_file_do_not_collide_with_new_ones(tmp_path):
+    # Names of models are counted up from the start in each process, as after clear_session.
+    command = [sys.executable, "-W", "ignore", "-c", AFTER_LOADING, str(tmp_path / "model")]
+    subprocess.run(command, check=True)

@@ -26,7 +26,7 @@ _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
 
 _INTENSITY_BINS = 16
-# Shorter side below which contours are not looked for: about the 28 pixels of a digit.
+# No image is halved to fewer pixels than this on its shorter side: about those of a digit.
 _COARSEST = 24
 
 

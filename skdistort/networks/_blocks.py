@@ -1,9 +1,9 @@
 """What the networks are built of: initialisers, activation, a block of two convolutions.
 
 Every initialiser draws its seed from the `rng` it is given, and every layer is told its dtype
-policy, so nothing depends on global state. Layers with weights are named here: of every new name
-that Keras counts up, TensorFlow keeps 35 KB for ever. Whole networks are in the other modules,
-layers with a class of their own in ``_layers``.
+policy, so nothing depends on global state. Layers with weights are given names: for every new one
+that Keras counts up, TensorFlow keeps about 35 KB for ever. Whole networks are in the other
+modules, layers with a class of their own in ``_layers``.
 """
 
 from __future__ import annotations

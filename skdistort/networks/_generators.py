@@ -23,6 +23,7 @@ def build_unet(
     filters: Sequence[int],
     rng: np.random.RandomState,
     dtype: str = "float32",
+    name: str | None = None,
 ) -> Model:
     """Build the U-Net generator: an image to an image of the same size.
 
@@ -39,6 +40,8 @@ def build_unet(
     dtype : str, default="float32"
         Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
         compute in float32.
+    name : str or None, default=None
+        What the model is called; None for a name that Keras counts up.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def build_unet(
         x = layers.Concatenate(dtype=dtype)([x, skips[i - 1]])
         x = conv_block(x, filters[i - 1], rng, dtype, f"up{i}")
     x = layers.Cropping2D(padding, dtype="float32")(_to_pixels(x, channels, rng))
-    return keras.Model(inputs, x)
+    return keras.Model(inputs, x, name=name)
 
 
 def build_decoder(

@@ -13,8 +13,8 @@ from .metrics import edge_correlation, pointwise_r2
 # A template with less contrast than this, in standard deviations of its pixels on [0, 1], is
 # blank: two of 255 grey levels.
 MIN_CONTRAST = 2 / 255
-# Correlation of edge maps above which contours are called kept. Noise gives about 0, the
-# negative of an image 1.
+# Correlation of edge maps, at the best of several resolutions, above which contours are called
+# kept. Noise gives about 0, the aligned face of another person 0.1, the negative of an image 1.
 MAX_EDGE_CORRELATION = 0.6
 # Share of a template's variance explained by the grey values of the image alone, above which the
 # template is called a mere change of grey values.
@@ -47,7 +47,8 @@ class DistortionDiagnosis:
     contrast : float
         Median over templates of the standard deviation of the pixels.
     edge_correlation : float
-        Median absolute correlation of the edge maps of image and template.
+        Median absolute correlation of the edge maps of image and template, at the best of several
+        resolutions.
     pointwise_r2 : float
         Median share of a template's variance that the image's grey values explain.
     failures : tuple of str

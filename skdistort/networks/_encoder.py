@@ -58,7 +58,7 @@ def build_encoder(
     low, high = pixel_range
     scale = 1.0 / (high - low) if high > low else 1.0
     x = inputs = layers.Input(image_shape)
-    x = scale_pixels(x, scale, -low * scale, name="scaling")
+    x = scale_pixels(x, scale, -low * scale)
     for i, maps in enumerate(filters, 1):
         x = conv_block(x, maps, rng, dtype, f"level{i}")
         x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)

@@ -90,7 +90,7 @@ class PixelScaling(layers.Layer):
         return input_shape
 
 
-def scale_pixels(x: Tensor, scale: float, offset: float, name: str | None = None) -> Tensor:
+def scale_pixels(x: Tensor, scale: float, offset: float, name: str = "scaling") -> Tensor:
     """Bring a tensor of pixels to other units, by a :class:`PixelScaling`.
 
     Parameters
@@ -99,8 +99,8 @@ def scale_pixels(x: Tensor, scale: float, offset: float, name: str | None = None
         Pixels.
     scale, offset : float
         What to multiply by, and to add then.
-    name : str or None, default=None
-        What the layer is called; None for a name that Keras counts up.
+    name : str, default="scaling"
+        What the layer is called; no two layers of a model have the same name.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What tests of several modules share: the way in and out of each backend, and its autodiff."""
+"""What tests of several modules share: images, each backend's way in and out, its autodiff."""
 
 import keras
 import numpy as np
@@ -77,3 +77,10 @@ def _by_jax(total, tensors):
 
 
 _DIFFERENTIATE = {"tensorflow": _by_tensorflow, "torch": _by_torch, "jax": _by_jax}
+
+
+def image_pairs(n=3, h=14, w=13, c=1, seed=0):
+    """Draw smooth-ish images and related ones."""
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, h, w, c))
+    return X, 0.6 * X**2 + 0.4 * rng.random(X.shape)

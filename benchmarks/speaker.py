@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skdistort import SiameseVerifier
@@ -27,7 +28,8 @@ from skdistort.metrics import bootstrap_interval, equal_error_rate, min_dcf
 from skdistort.plda import PLDA
 
 # Mode, neighbours, lowest cosine of a client and what is learned from. With A and B as one, no
-# network can learn to tell the two apart instead of comparing.
+# network can learn to tell the two apart instead of comparing. "by channel" learns from the same
+# spectrograms, but clients are chosen by i-vectors that keep each utterance's mean.
 SIAMESE = {
     "double, k = 2": ("double", 2, 0.2, "A, B"),
     "double, k = 5": ("double", 5, 0.2, "A, B"),
@@ -38,6 +40,8 @@ SIAMESE = {
     "triple, pooled, k = 2": ("triple", 2, 0.2, "pooled"),
     "double, pooled, strict": ("double", 10, 0.4, "pooled"),
     "triple, pooled, strict": ("triple", 10, 0.4, "pooled"),
+    "double, by channel": ("double", 10, 0.35, "by channel"),
+    "triple, by channel": ("triple", 10, 0.35, "by channel"),
     "triple, labels": ("triple", 10, 0.2, "labels"),
 }
 FUSIONS = {
@@ -46,6 +50,8 @@ FUSIONS = {
     "pooled: triple + i-v.": ("triple, pooled, k = 10", "i-vector + cosine"),
     "strict: double + triple": ("double, pooled, strict", "triple, pooled, strict"),
     "strict: triple + i-v.": ("triple, pooled, strict", "i-vector + cosine"),
+    "by channel: double + triple": ("double, by channel", "triple, by channel"),
+    "by channel: triple + i-v.": ("triple, by channel", "i-vector + cosine"),
 }
 
 
@@ -94,7 +100,7 @@ def main():
     left, right = np.triu_indices(len(X_test), 1)
     genuine = y_test[left] == y_test[right]
     print(f"seed {options.seed}, {genuine.sum()} genuine and {(~genuine).sum()} impostor trials\n")
-    print(f"{'system':24}{'labels':>8}{'EER %':>8}{'95 % interval':>16}{'minDCF':>8}{'fit s':>7}")
+    print(f"{'system':28}{'labels':>8}{'EER %':>8}{'95 % interval':>16}{'minDCF':>8}{'fit s':>7}")
     scores = {}
 
     def report(name, needs_labels, values, seconds):
@@ -103,7 +109,7 @@ def main():
             equal_error_rate, genuine, values, y_test[left], y_test[right], random_state=0
         )
         print(
-            f"{name:24}{'yes' if needs_labels else 'no':>8}{100 * interval.estimate:8.2f}"
+            f"{name:28}{'yes' if needs_labels else 'no':>8}{100 * interval.estimate:8.2f}"
             f"{100 * interval.low:8.2f} -{100 * interval.high:6.2f}"
             f"{min_dcf(genuine, values)[0]:8.3f}{seconds:7.0f}",
             flush=True,
@@ -118,6 +124,14 @@ def main():
     centred = ivectors - ivectors[labelled].mean(axis=0)
     seconds = time.perf_counter() - start
     report("i-vector + cosine", False, cosines(centred[in_test], left, right), seconds)
+    channel = centred
+    if not options.no_cmvn:
+        start = time.perf_counter()
+        raw, _ = load_speech(options.data, cmvn=False, n_frames=options.frames)
+        channel = clone(space).fit(raw[labelled]).transform(raw)
+        channel = channel - channel[labelled].mean(axis=0)
+        seconds = time.perf_counter() - start
+        report("i-vector, channel kept", False, cosines(channel[in_test], left, right), seconds)
     start = time.perf_counter()
     plda = PLDA().fit(ivectors[labelled], speakers[labelled])
     values = plda.score_matrix(ivectors[in_test], ivectors[in_test])[left, right]
@@ -133,6 +147,7 @@ def main():
     data = {
         "A, B": {"X": X[in_a], "impostor_database": X[in_b]},
         "pooled": {"X": X[labelled]},
+        "by channel": {"X": X[labelled], "selection_vectors": channel[labelled]},
         "labels": {"X": X[labelled], "y": speakers[labelled]},
     }
     for name in [name for name in SIAMESE if name in chosen]:

@@ -1,7 +1,7 @@
 """From mined clients and impostors to batches of triplets, for estimators that train on them.
 
 Which samples are chosen is decided in :mod:`skdistort.selection`; in what space they are compared,
-and how a batch is put together, here.
+or by which vectors given, and how a batch is put together, here.
 """
 
 from functools import partial
@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
+from sklearn.utils import check_array, get_tags
 
 from ._batches import IndexedBatches, draw_triplets
 from ._image_sources import is_stored, joined, pieces
@@ -57,6 +57,50 @@ def fit_selection_space(space, images, rng):
     space.fit(as_taken(sample), None)
     found = (space.transform(as_taken(piece)) for piece, _ in pieces(images))
     return np.asarray(joined(found), dtype=np.float32)
+
+
+def check_selection_vectors(vectors, impostor_vectors, n_samples, n_impostors):
+    """Validate vectors that stand in for a selection space.
+
+    Parameters
+    ----------
+    vectors, impostor_vectors : array-like or None
+        What ``fit`` was given.
+    n_samples : int
+        How many vectors there must be.
+    n_impostors : int or None
+        How many of impostors; None where there is no second database.
+
+    Returns
+    -------
+    ndarray of shape (n_samples + n_impostors, d) or None
+        The samples' vectors, then the impostors'; None where none were given.
+    """
+    given = {"selection_vectors": (vectors, n_samples)}
+    if n_impostors is not None:
+        given["impostor_vectors"] = (impostor_vectors, n_impostors)
+    elif impostor_vectors is not None:
+        raise ValueError("impostor_vectors were given without an impostor_database.")
+    missing = [name for name, (values, _) in given.items() if values is None]
+    if missing and len(missing) < len(given):
+        raise ValueError(
+            "With an impostor_database, selection_vectors and impostor_vectors must be given "
+            f"together, or neither; {missing[0]} is missing."
+        )
+    if missing:
+        return None
+    found = []
+    for name, (values, n) in given.items():
+        values = check_array(values, dtype=[np.float64, np.float32], input_name=name)
+        if len(values) != n:
+            raise ValueError(f"{name} has {len(values)} vectors for {n} samples.")
+        if found and values.shape[1] != found[0].shape[1]:
+            raise ValueError(
+                f"{name} has vectors of {values.shape[1]} components, selection_vectors of "
+                f"{found[0].shape[1]}."
+            )
+        found.append(values)
+    return np.concatenate(found)
 
 
 def triplet_batches(images, selection, rows, *, batch_size, rng, redraw):

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ._compiled import architecture
-from ._mined_triplets import fit_selection_space, triplet_batches
+from ._mined_triplets import check_selection_vectors, fit_selection_space, triplet_batches
 from ._pair_scoring import PairScoringMixin
 from ._siamese import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
 from ._stored_network import StoredNetwork
@@ -220,7 +220,15 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
 
     @_fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
-    def fit(self, X, y=None, groups=None, impostor_database=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        groups=None,
+        impostor_database=None,
+        selection_vectors=None,
+        impostor_vectors=None,
+    ):
         """Choose clients and impostors, and train on them.
 
         Parameters
@@ -234,6 +242,11 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             is of the sample's own group, and groups stay whole where samples are split.
         impostor_database : array-like of the shape of an X, default=None
             Samples of identities of which none is in `X`: impostors, in training without labels.
+        selection_vectors : array-like of shape (n_samples, d), default=None
+            `X` where clients and impostors are chosen, centred, in place of `selection_space`:
+            i-vectors made elsewhere, or from what `X` no longer holds.
+        impostor_vectors : array-like of shape (n_impostors, d), default=None
+            Likewise `impostor_database`; with `selection_vectors` only.
 
         Returns
         -------
@@ -244,7 +257,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         ------
         ValueError
             If no sample has both a client and an impostor; if labels come with an
-            `impostor_database`; if that has samples of another shape.
+            `impostor_database`; if that has samples of another shape; if vectors are not one
+            for each sample, or not of one length.
         FloatingPointError
             If the loss or a weight became NaN or infinite.
         """
@@ -257,6 +271,12 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             if labels is not None:
                 raise ValueError("impostor_database is for training without labels; y was given.")
             others, _ = self._validate_images(impostor_database, reset=False)
+        Z = check_selection_vectors(
+            selection_vectors,
+            impostor_vectors,
+            len(images),
+            None if impostor_database is None else len(others),
+        )
         rng = check_random_state(self.random_state)
         rows, validation = self._split_rows(len(images), rng, groups)
         network_rng, batch_rng, validation_rng, space_rng = (spawn_rng(rng) for _ in range(4))
@@ -271,7 +291,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
                     f"impostor_fraction={self.impostor_fraction} leaves {len(rows)} samples and "
                     f"{len(impostor_rows)} in the second database; both need some."
                 )
-        Z = fit_selection_space(self.selection_space, images, space_rng)
+        if Z is None:
+            Z = fit_selection_space(self.selection_space, images, space_rng)
 
         def make_batches(rows, rng, redraw):
             selection = self._select(Z, rows, impostor_rows, labels, groups)

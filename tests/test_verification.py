@@ -21,6 +21,9 @@ SMALL = {
     "batch_size": 60,
 }
 
+SECOND = {"impostor_database": np.ones((4, 64))}
+VECTORS = {**SECOND, "selection_vectors": np.ones((20, 2))}
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -180,6 +183,31 @@ def test_second_database_gives_the_impostors(digits, monkeypatch):
     assert (impostors >= n).all()
 
 
+def test_given_vectors_stand_in_for_the_selection_space(digits):
+    X = digits[0][:100] - digits[0][:100].mean(axis=0)
+    verifier = SiameseVerifier(epochs=1, random_state=0, **SMALL)
+    by_space = clone(verifier).set_params(selection_space=FunctionTransformer()).fit(X)
+    for name, vectors in (("the same", X), ("others", X[::-1])):
+        by_vectors = clone(verifier).fit(X, selection_vectors=vectors)
+        same = np.array_equal(by_vectors.transform(X), by_space.transform(X))
+        assert same == (name == "the same")
+
+
+def test_given_vectors_choose_in_a_second_database_too(digits, monkeypatch):
+    X, y = digits
+    triplets = spy_on_selection(monkeypatch)
+    classes = np.eye(10)[y]
+    SiameseVerifier(epochs=1, random_state=0, impostor_threshold=1.0, **SMALL).fit(
+        X[:200],
+        impostor_database=X[200:],
+        selection_vectors=classes[:200],
+        impostor_vectors=classes[200:][::-1],
+    )
+    anchors, clients, impostors = np.transpose(triplets)
+    assert (y[clients] == y[anchors]).all()
+    assert (y[200:][::-1][impostors - 200] == y[anchors]).all()
+
+
 def test_drawn_database_keeps_groups_whole(digits, monkeypatch):
     X, _ = digits
     groups = np.arange(len(X)) // 5
@@ -255,6 +283,13 @@ def test_warm_start_goes_on(mode, digits):
         ({}, {"impostor_database": np.ones((4, 9))}, "9 features"),
         ({}, {"groups": np.zeros(20)}, "client"),
         ({}, {"groups": np.zeros(3)}, "inconsistent numbers of samples"),
+        ({}, {"selection_vectors": np.ones((19, 2))}, "selection_vectors has 19 vectors for 20"),
+        ({}, {"selection_vectors": np.full((20, 2), np.nan)}, "selection_vectors contains NaN"),
+        ({}, {"impostor_vectors": np.ones((4, 2))}, "without an impostor_database"),
+        ({}, {**SECOND, "selection_vectors": np.ones((20, 2))}, "impostor_vectors is missing"),
+        ({}, {**SECOND, "impostor_vectors": np.ones((4, 2))}, "selection_vectors is missing"),
+        ({}, {**VECTORS, "impostor_vectors": np.ones((3, 2))}, "impostor_vectors has 3 vectors"),
+        ({}, {**VECTORS, "impostor_vectors": np.ones((4, 3))}, "of 3 components"),
         ({"impostor_fraction": 0.01}, {}, "impostor_fraction"),
         ({"mode": "single"}, {}, "mode"),
         ({"margin": -1}, {}, "margin"),

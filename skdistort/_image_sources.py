@@ -79,9 +79,20 @@ def pieces(X):
         Images, in order.
     classes : ndarray of shape (n,) or None
         Their classes, if `X` holds some.
+
+    Raises
+    ------
+    ValueError
+        If `X` is a dataset without a batch, or does not tell how many it has.
     """
     if isinstance(X, keras.utils.PyDataset):
-        for i in range(len(X)):
+        n_batches = X.num_batches
+        if not n_batches:
+            raise ValueError(
+                f"X is a keras.utils.PyDataset of {n_batches} batches; it must have a known "
+                "number of them, one at least."
+            )
+        for i in range(n_batches):
             yield read_batch(X, i)
     elif is_stored(X):
         # Whole multiples of what predictions are padded to, so that pieces do not show in results.

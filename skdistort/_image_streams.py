@@ -98,7 +98,7 @@ class ImageStream(Surveyed, keras.utils.PyDataset):
         self.with_triplets = with_triplets
 
     def __len__(self):
-        return len(self._dataset)
+        return self._dataset.num_batches
 
     def __getitem__(self, index):
         images, classes = read_batch(self._dataset, index)

@@ -167,8 +167,16 @@ def test_errors_of_batches(frozen):
         embedder.fit(Batches(np.where(np.arange(300)[:, None] < 280, X, np.nan), y))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         embedder.fit(Batches(X, y[:-1]))
-    with pytest.raises(ValueError, match=r"has 0 sample\(s\), a minimum of 2"):
-        embedder.fit(Batches(X[:0], y[:0]))
+    fitted = TripletEmbedder(**EMBEDDER).fit(X[:60], y[:60])
+    for use in (embedder.fit, fitted.transform):
+        with pytest.raises(ValueError, match="PyDataset of 0 batches"):
+            use(Batches(X[:0], y[:0]))
+
+    class Endless(Batches):
+        num_batches = None
+
+    with pytest.raises(ValueError, match="PyDataset of None batches"):
+        embedder.fit(Endless(X, y))
 
     class Weighted(Batches):
         def __getitem__(self, index):

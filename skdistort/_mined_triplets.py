@@ -1,7 +1,7 @@
 """From mined clients and impostors to batches of triplets, for estimators that train on them.
 
-Which samples are chosen is decided in :mod:`skdistort.selection`; in what space they are compared,
-or by which vectors given, and how a batch is put together, here.
+By which rule samples are chosen is decided in :mod:`skdistort.selection`; in what space they are
+compared, which of them a rule is given, and how a batch is put together, here.
 """
 
 from functools import partial
@@ -10,11 +10,17 @@ from math import prod
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.pipeline import Pipeline
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils import check_array, get_tags
 
 from ._batches import IndexedBatches, draw_triplets
 from ._image_sources import is_stored, joined, pieces
+from .selection import (
+    select_by_class,
+    select_clients_and_impostors,
+    select_from_two_databases,
+)
 
 # 128 MB of float32.
 _SPACE_VALUES = 2**25
@@ -103,6 +109,41 @@ def check_selection_vectors(vectors, impostor_vectors, n_samples, n_impostors):
     return np.concatenate(found)
 
 
+def select_rows(Z, rows, impostor_rows, *, labels, groups, k, client_threshold, impostor_threshold):
+    """Choose clients and impostors of some rows, by labels if there are any.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, d)
+        All samples where they are compared.
+    rows : ndarray of int
+        Rows of the samples to choose for, and among.
+    impostor_rows : ndarray of int or None
+        Rows of a second database; None where there is none.
+    labels, groups : ndarray of shape (n_samples,) or None
+        Class and group of each sample.
+    k : int
+        The most clients and the most impostors of one sample.
+    client_threshold, impostor_threshold : float
+        Bounds of their cosines, where there are no labels.
+
+    Returns
+    -------
+    tuple of 3 ndarray
+        Anchors, clients and impostors as positions in `rows`, then `impostor_rows`.
+    """
+    of_rows = None if groups is None else groups[rows]
+    if labels is not None:
+        return select_by_class(Z[rows], labels[rows], k, groups=of_rows)
+    bounds = {"client_threshold": client_threshold, "impostor_threshold": impostor_threshold}
+    if impostor_rows is None:
+        return select_clients_and_impostors(Z[rows], k, groups=of_rows, **bounds)
+    anchors, clients, impostors = select_from_two_databases(
+        Z[rows], Z[impostor_rows], k, groups=of_rows, **bounds
+    )
+    return anchors, clients, np.where(impostors < 0, -1, impostors + len(rows))
+
+
 def triplet_batches(images, selection, rows, *, batch_size, rng, redraw):
     """Make batches that stack anchors, clients and impostors in thirds.
 
@@ -143,7 +184,12 @@ def triplet_batches(images, selection, rows, *, batch_size, rng, redraw):
 
 
 def _takes_images(transformer):
-    # A pipeline's tags do not tell, its first step's do.
-    while isinstance(transformer, Pipeline):
-        transformer = transformer.steps[0][1]
+    # The tags of what holds others do not tell, those of the one that is given the samples do.
+    if isinstance(transformer, FrozenEstimator):
+        return _takes_images(transformer.estimator)
+    if isinstance(transformer, (Pipeline, FeatureUnion)):
+        is_pipeline = isinstance(transformer, Pipeline)
+        named = transformer.steps if is_pipeline else transformer.transformer_list
+        held = [part for _, part in named if part not in (None, "passthrough", "drop")]
+        return any(map(_takes_images, held[:1] if is_pipeline else held))
     return get_tags(transformer).input_tags.three_d_array

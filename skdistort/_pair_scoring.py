@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._thresholds import check_strategy, choose_threshold
+from .base import encode_classes
 from .fusion import ScoreFusion
 from .metrics import equal_error_rate
 
@@ -60,14 +61,18 @@ class PairScoringMixin:
         Raises
         ------
         ValueError
-            If a number is no row of `X`, or the sides differ in length.
+            If a number is no row of `X`, or no whole number, or the sides differ in length.
         """
         check_is_fitted(self)
         check_consistent_length(left, right)
         codes = self._encode(X)
         sides = []
         for name, side in (("left", left), ("right", right)):
-            side = column_or_1d(np.asarray(side, dtype=np.intp))
+            side = column_or_1d(side)
+            if len(side) == 0:
+                side = side.astype(np.intp)
+            if side.dtype.kind not in "iu":
+                raise ValueError(f"{name} must hold row numbers of X, got dtype {side.dtype}.")
             if len(side) and not (side.min() >= 0 and side.max() < len(codes)):
                 raise ValueError(
                     f"{name} must hold row numbers of X, 0 to {len(codes) - 1}; it holds "
@@ -210,7 +215,7 @@ class PairScoringMixin:
         check_is_fitted(self)
         if y is None:
             raise ValueError("y is needed: pairs are genuine by their identity.")
-        codes, y = self._encode(X), column_or_1d(y)
-        check_consistent_length(codes, y)
+        codes = self._encode(X)
+        y = encode_classes(codes, y)
         left, right = np.triu_indices(len(codes), 1)
         return y[left] == y[right], self._score_codes(codes, left, right)

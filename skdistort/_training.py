@@ -14,6 +14,24 @@ from ._stored_network import jit_mode
 _TRAINERS = ModelPool(2)
 
 
+class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that falls to zero along half a cosine.
+
+    Where it begins and in how many steps it ends are variables, unlike those of Keras's own, so
+    that other values need no other compilation.
+    """
+
+    def attach(self, optimizer):
+        """Make the variables; a step of an optimiser reads no others than its own."""
+        self.start = optimizer.add_variable((), name="start")
+        self.n_steps = optimizer.add_variable((), name="n_steps")
+
+    def __call__(self, step):
+        """Evaluate the rate of a step."""
+        done = keras.ops.minimum(keras.ops.cast(step, "float32") / self.n_steps, 1.0)
+        return self.start * (0.5 * (1.0 + keras.ops.cos(np.pi * done)))
+
+
 class TrainingModel(keras.Model):
     """A network with its loss, the loss's parts tracked by name.
 
@@ -28,9 +46,11 @@ class TrainingModel(keras.Model):
     setting_names : sequence of str
         The numbers that the loss takes as well, such as margins. They are variables, so that
         other values need no other compilation.
+    schedule : CosineToZero or None
+        How the learning rate of its optimiser falls, if it does.
     """
 
-    def __init__(self, network, loss, part_names, setting_names):
+    def __init__(self, network, loss, part_names, setting_names, schedule):
         super().__init__(name="training", dtype="float32")
         self.network = network
         self._loss_and_parts = loss
@@ -38,13 +58,14 @@ class TrainingModel(keras.Model):
             name: self.add_weight(shape=(), initializer="zeros", trainable=False, name=name)
             for name in setting_names
         }
+        self._schedule = schedule
         self._trackers = [keras.metrics.Mean(name=name) for name in part_names]
 
     def call(self, x, training=None):
         """Apply the network."""
         return self.network(x, training=training)
 
-    def restart(self, network, settings, constant_rate):
+    def restart(self, network, settings, learning_rate, n_steps):
         """Take over the weights of a network of the same architecture, and new settings."""
         if network is not self.network:
             self.network.set_weights(network.get_weights())
@@ -54,8 +75,11 @@ class TrainingModel(keras.Model):
             variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             self.optimizer.dynamic_scale.assign(self.optimizer.initial_scale)
-        if constant_rate is not None:
-            self.optimizer.learning_rate = constant_rate
+        if self._schedule is None:
+            self.optimizer.learning_rate = learning_rate
+        else:
+            self._schedule.start.assign(learning_rate)
+            self._schedule.n_steps.assign(n_steps)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Evaluate the loss and note its parts."""
@@ -160,15 +184,13 @@ def train(
     FloatingPointError
         If the loss or a weight became NaN or infinite.
     """
-    learning_rate = float(learning_rate)
-    n_steps = epochs * len(batches) if schedule == "cosine" else None
 
     def build():
-        model = TrainingModel(network, loss, part_names, settings)
-        rate = learning_rate
-        if schedule == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(learning_rate, n_steps)
-        optimizer = keras.optimizers.Adam(rate, name="adam")
+        falling = CosineToZero() if schedule == "cosine" else None
+        model = TrainingModel(network, loss, part_names, settings, falling)
+        optimizer = keras.optimizers.Adam(falling or 0.0, name="adam")
+        if falling is not None:
+            falling.attach(optimizer)
         if _computes_in_float16(network):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
         model.compile(optimizer=optimizer, jit_compile=jit_mode())
@@ -193,10 +215,10 @@ def train(
     if signature is None or callbacks:
         compiled = nullcontext(build())
     else:
-        compiled = _TRAINERS.borrow((signature, learning_rate, n_steps), build)
+        compiled = _TRAINERS.borrow((signature, schedule), build)
     try:
         with compiled as model:
-            model.restart(network, settings, learning_rate if n_steps is None else None)
+            model.restart(network, settings, float(learning_rate), epochs * len(batches))
             history = model.fit(
                 batches,
                 validation_data=validation,

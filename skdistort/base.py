@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -21,6 +21,7 @@ from ._backend import keras
 from ._image_sources import StoredImages, is_stored, joined, pieces
 from ._image_streams import ImageStream
 from ._images import infer_image_shape, split_layout, with_channels
+from ._labels import refuse_missing
 from ._training import train
 from .persistence import PersistenceMixin
 
@@ -276,10 +277,10 @@ def encode_classes(images, y, name="y"):
     Raises
     ------
     ValueError
-        If there is not one for each sample, or some are NaN.
+        If there is not one for each sample, or some are missing.
     """
     y = column_or_1d(y, warn=True)
-    assert_all_finite(y, input_name=name)
+    refuse_missing(y, name)
     check_consistent_length(images, y)
     return np.unique(y, return_inverse=True)[1].astype(np.int32)
 

@@ -173,8 +173,8 @@ class DetDisplay(_ErrorCurveDisplay):  # numpydoc ignore=PR02
             axis.set_major_formatter(ticker.FixedFormatter([f"{100 * t:.6g}" for t in _TICKS]))
         self.ax_.set(xlabel="FMR (%)", ylabel="FNMR (%)")
         # Of a curve worse than chance at least the point of its equal error rate is in view.
-        corners = (np.maximum(*line.get_data()).min() + 0.1 for line in self.ax_.lines)
-        end = max(_VIEW_END, *corners)
+        lines = (np.maximum(*line.get_data()) for line in self.ax_.lines)
+        end = max(_VIEW_END, *(line.min() + 0.1 for line in lines if line.size))
         # Still automatic, so that the next curve on these axes can extend the lower end.
         self.ax_.set_xlim(right=end, auto=True)
         self.ax_.set_ylim(top=end, auto=True)

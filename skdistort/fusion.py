@@ -62,6 +62,12 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
     --------
     PLDA : A system whose scores are log-likelihood ratios, calibrated or not.
 
+    Notes
+    -----
+    Being no classifier, in cross-validation it is given consecutive folds. Where genuine trials
+    come first, as from :func:`skdistort.trials.make_trials`, these are of one class: give
+    ``cv=StratifiedKFold(shuffle=True)``.
+
     References
     ----------
     Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification",
@@ -118,6 +124,7 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
             scores = validate_data(self, scores, dtype=np.float64, ensure_min_samples=2)
             scale = _standard_deviations(scores)
             weights, bias = np.full(len(scale), 1 / len(scale)), 0.0
+            self.__dict__.pop("classes_", None)
         else:
             scores, y = validate_data(self, scores, y, dtype=np.float64, ensure_min_samples=2)
             self.classes_, genuine = _check_labels(y)
@@ -161,7 +168,15 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
         -------
         ndarray of shape (n_trials, 2), float64
             Probabilities of the two `classes_`, given `prior`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the last ``fit`` was that of another method.
         """
+        check_is_fitted(
+            self, "classes_", msg="This %(name)s has not been fitted as 'logistic': call fit."
+        )
         log_odds = self.decision_function(scores) + logit(self.prior)
         return np.column_stack((expit(-log_odds), expit(log_odds)))
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import column_or_1d
 
+from ._labels import refuse_missing
 from ._nearest import find_nearest
 
 # Large enough for the matrix product to run at full speed, 16 MB of cosines.
@@ -338,7 +339,7 @@ def _check_vectors(X, name, like=None):
 def _check_groups(groups, name, X):
     """Validate one group, or class, for each vector."""
     groups = column_or_1d(groups)
-    assert_all_finite(groups, input_name=name)
+    refuse_missing(groups, name)
     if len(groups) != len(X):
         raise ValueError(f"{name} has {len(groups)} entries for {len(X)} vectors.")
     return groups

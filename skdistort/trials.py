@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
+from ._labels import refuse_missing
 from ._replacing import replacing
 from ._text_lines import numbered_lines
 from ._typing import FilePath, Names, Seed
@@ -92,7 +94,8 @@ class TrialList:
         Parameters
         ----------
         names : sequence of str
-            The names of the utterances at hand, in the order of their embeddings, say.
+            The names of the utterances at hand, in the order of their embeddings, say. Others than
+            strings go by what ``str`` makes of them.
 
         Returns
         -------
@@ -106,7 +109,7 @@ class TrialList:
         ValueError
             If a trial names an utterance that is not among `names`, or `names` holds one twice.
         """
-        names = np.asarray(names).tolist()
+        names = np.asarray(names).astype(str).tolist()
         position = {name: i for i, name in enumerate(names)}
         if len(position) < len(names):
             twice = next(name for i, name in enumerate(names) if position[name] != i)
@@ -279,7 +282,8 @@ def make_trials(
     Raises
     ------
     ValueError
-        If there are fewer trials than asked for, or `names` does not fit `labels`.
+        If there are fewer trials than asked for, `names` does not fit `labels`, or a label is
+        missing.
 
     Examples
     --------
@@ -295,6 +299,7 @@ def make_trials(
             f"labels must be 1-D, got shape {labels.shape}, and names of the same shape, got "
             f"{names.shape}."
         )
+    refuse_missing(labels, "labels")
     if len(set(names.tolist())) < len(names):
         raise ValueError("names must be different from one another.")
     rng = check_random_state(random_state)
@@ -316,10 +321,12 @@ def _draw(name, n_pairs, begin, end, rng):
     available = int(last[-1]) if last.size else 0
     if n_pairs is None:
         rank = np.arange(available)
-    elif 0 <= n_pairs <= available:
+    elif isinstance(n_pairs, Integral) and 0 <= n_pairs <= available:
         rank = np.sort(sample_without_replacement(available, n_pairs, random_state=rng))
     else:
-        raise ValueError(f"{name} must be between 0 and the {available} there are, got {n_pairs}.")
+        raise ValueError(
+            f"{name} must be an integer from 0 to the {available} there are, got {n_pairs!r}."
+        )
     first = np.searchsorted(last, rank, side="right")
     return np.stack((first, end[first] - (last[first] - rank)))
 

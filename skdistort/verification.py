@@ -13,7 +13,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ._compiled import architecture
-from ._mined_triplets import check_selection_vectors, fit_selection_space, triplet_batches
+from ._mined_triplets import (
+    check_selection_vectors,
+    fit_selection_space,
+    select_rows,
+    triplet_batches,
+)
 from ._pair_scoring import PairScoringMixin
 from ._siamese import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
 from ._stored_network import StoredNetwork
@@ -26,11 +31,6 @@ from .base import (
     split_rows,
 )
 from .networks import build_pair_head, build_vgg_encoder, check_filters
-from .selection import (
-    select_by_class,
-    select_clients_and_impostors,
-    select_from_two_databases,
-)
 
 
 class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTransformer):
@@ -72,7 +72,11 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         nearest samples are clients, the highest cosine instead: see Notes.
     impostor_fraction : float or None, default=None
         Share of the samples, or of the groups where ``fit`` is given some, drawn as the second
-        database. None keeps one database.
+        database. None keeps one database. Without effect beside an `impostor_database`.
+    use_labels : bool, default=True
+        Whether ``fit`` learns from `y` where it is given, which then stands in for both thresholds
+        and `impostor_fraction`. False leaves `y` to ``score``: for a search over settings of the
+        training without labels, judged by labels.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of flat rows; the width is time.
     epochs : int, default=20
@@ -87,7 +91,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
         results are float32 in any case.
     validation_fraction : float, default=0.0
-        Share of the samples held out to watch the loss on.
+        Share of the samples, and of a second database, held out to watch the loss on.
     patience : int or None, default=None
         Stop after so many epochs without a lower loss, on the held-out samples if there are any,
         and go back to the best weights. (Paper B: 5.)
@@ -165,6 +169,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         "client_threshold": [Interval(Real, -1, 1, closed="both")],
         "impostor_threshold": [Interval(Real, -1, 1, closed="both")],
         "impostor_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "use_labels": ["boolean"],
     }
 
     def __init__(
@@ -181,6 +186,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         client_threshold=0.2,
         impostor_threshold=0.0,
         impostor_fraction=None,
+        use_labels=True,
         image_shape=None,
         epochs=20,
         batch_size=120,
@@ -205,6 +211,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.client_threshold = client_threshold
         self.impostor_threshold = impostor_threshold
         self.impostor_fraction = impostor_fraction
+        self.use_labels = use_labels
         self.image_shape = image_shape
         self.epochs = epochs
         self.batch_size = batch_size
@@ -236,7 +243,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
             Spectrograms or images, finite.
         y : array-like of shape (n_samples,), default=None
-            Identities. None trains without labels.
+            Identities. None trains without labels, as does ``use_labels=False``.
         groups : array-like of shape (n_samples,), default=None
             Recordings or sessions, never two identities in one. Neither a client nor an impostor
             is of the sample's own group, and groups stay whole where samples are split.
@@ -266,7 +273,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         check_filters(self.filters)
         check_filters(self.head_units, name="head_units")
         groups = None if groups is None else encode_classes(images, groups, name="groups")
-        labels = None if y is None else encode_classes(images, y)
+        labels = None if y is None or not self.use_labels else encode_classes(images, y)
         if impostor_database is not None:
             if labels is not None:
                 raise ValueError("impostor_database is for training without labels; y was given.")
@@ -280,32 +287,47 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         rng = check_random_state(self.random_state)
         rows, validation = self._split_rows(len(images), rng, groups)
         network_rng, batch_rng, validation_rng, space_rng = (spawn_rng(rng) for _ in range(4))
-        impostor_rows = None
+        impostor_rows = watched_impostors = None
         if impostor_database is not None:
             impostor_rows = np.arange(len(images), len(images) + len(others))
             images = np.concatenate([images[:], others[:]])
         elif labels is None and self.impostor_fraction is not None:
-            rows, impostor_rows = split_rows(rows, self.impostor_fraction, groups, rng)
-            if len(rows) == 0 or len(impostor_rows) == 0:
-                raise ValueError(
-                    f"impostor_fraction={self.impostor_fraction} leaves {len(rows)} samples and "
-                    f"{len(impostor_rows)} in the second database; both need some."
-                )
+            rows, impostor_rows = self._split_off("impostor_fraction", rows, groups, rng)
+        if impostor_rows is not None and validation is not None:
+            of_impostors = groups if impostor_database is None else None
+            impostor_rows, watched_impostors = self._split_off(
+                "validation_fraction", impostor_rows, of_impostors, rng
+            )
         if Z is None:
             Z = fit_selection_space(self.selection_space, images, space_rng)
 
-        def make_batches(rows, rng, redraw):
-            selection = self._select(Z, rows, impostor_rows, labels, groups)
+        def make_batches(rows, impostor_rows, rng, redraw):
+            selection = select_rows(
+                Z,
+                rows,
+                impostor_rows,
+                labels=labels,
+                groups=groups,
+                k=self.n_neighbors,
+                client_threshold=self.client_threshold,
+                impostor_threshold=self.impostor_threshold,
+            )
             if impostor_rows is not None:
                 rows = np.concatenate([rows, impostor_rows])
             return triplet_batches(
                 images, selection, rows, batch_size=self.batch_size, rng=rng, redraw=redraw
             )
 
-        batches = make_batches(rows, batch_rng, redraw=True)
+        batches = make_batches(rows, impostor_rows, batch_rng, redraw=True)
         watched = None
         if validation is not None:
-            watched = make_batches(validation, validation_rng, redraw=False)
+            try:
+                watched = make_batches(validation, watched_impostors, validation_rng, redraw=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"The {len(validation)} samples that validation_fraction="
+                    f"{self.validation_fraction} holds out cannot be watched: {error}"
+                ) from error
         self._forget_calibration()
         encoder = self._start_network(
             lambda: build_vgg_encoder(
@@ -335,16 +357,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             network, loss = BranchComparison(encoder, head), pair_loss
             part, settings = "accuracy", {}
             signature = "double", *(architecture(m.to_json()) for m in (encoder, head))
-        self._train(
-            network,
-            loss,
-            [part],
-            batches,
-            watched,
-            monitor="loss",
-            signature=signature,
-            **settings,
-        )
+        options = {"monitor": "loss", "signature": signature, **settings}
+        self._train(network, loss, [part], batches, watched, **options)
         self.network_ = StoredNetwork(encoder)
         self.head_ = None if head is None else StoredNetwork(head)
         self._n_features_out = self.n_components
@@ -370,20 +384,13 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             return score_by_cosine(codes, left, right)
         return score_by_head(self.head_, codes, left, right)
 
-    def _select(self, Z, rows, impostor_rows, labels, groups):
-        """Choose clients and impostors as positions in `rows`, then `impostor_rows`."""
-        of_rows = None if groups is None else groups[rows]
-        if labels is not None:
-            return select_by_class(Z[rows], labels[rows], self.n_neighbors, groups=of_rows)
-        thresholds = {
-            "client_threshold": self.client_threshold,
-            "impostor_threshold": self.impostor_threshold,
-        }
-        if impostor_rows is None:
-            return select_clients_and_impostors(
-                Z[rows], self.n_neighbors, groups=of_rows, **thresholds
+    def _split_off(self, parameter, rows, groups, rng):
+        """Split rows by the fraction that a parameter holds; both parts have some."""
+        fraction = getattr(self, parameter)
+        parts = split_rows(rows, fraction, groups, rng)
+        if min(map(len, parts)) == 0:
+            raise ValueError(
+                f"{parameter}={fraction} splits {len(rows)} samples into {len(parts[0])} and "
+                f"{len(parts[1])}; both need some."
             )
-        anchors, clients, impostors = select_from_two_databases(
-            Z[rows], Z[impostor_rows], self.n_neighbors, groups=of_rows, **thresholds
-        )
-        return anchors, clients, np.where(impostors < 0, -1, impostors + len(rows))
+        return parts

@@ -7,6 +7,15 @@ from hypothesis import settings
 # Compiling an operation for a new shape takes seconds on some backends: no deadlines.
 properties = settings(deadline=None, max_examples=25)
 
+TINY_VERIFIER = {
+    "filters": (4, 8),
+    "n_components": 8,
+    "hidden_units": 16,
+    "head_units": (8,),
+    "learning_rate": 1e-2,
+    "batch_size": 60,
+}
+
 
 def to_numpy(tensor):
     """Bring a tensor of any backend to numpy."""

@@ -1,7 +1,6 @@
 """Log-mel spectrograms, against Kaldi's and librosa's own. Their cepstra: test_cepstra.py."""
 
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import joblib
 import kaldi_native_fbank
 import librosa
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from hypothesis import given, settings
@@ -238,6 +238,10 @@ WITH_NAN[1234], WITH_INFINITY[0] = np.nan, -np.inf
         (Path("speech.wav"), ValueError, "must be a list .* got one path"),
         (7, TypeError, "must be a list .* got int"),
         (iter([WAVEFORM]), TypeError, "must be a list"),
+        ({"a": WAVEFORM}, TypeError, "must be a list .* got dict"),
+        ({"a.wav"}, TypeError, "must be a list .* got set"),
+        (pd.DataFrame({"file": ["a.wav"]}), TypeError, "must be a list .* got DataFrame"),
+        ([b"a.wav"], FileNotFoundError, "there is no file 'a.wav'"),
         (np.array(1.0), TypeError, "must be a list"),
         (WAVEFORM, ValueError, r"X\[0\] must be .* a single waveform goes into a list"),
         ([WAVEFORM, WAVEFORM[None]], ValueError, r"X\[1\] must be .* got shape \(1, 3000\)"),
@@ -393,8 +397,3 @@ def test_grid_search_over_pipeline():
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
     assert search.fit(X, pitches > 600).score(X, pitches > 600) == 1
     assert search.best_estimator_[0] is not pipeline[0]
-
-
-def test_nothing_heavy_is_imported():
-    code = "import sys, skdistort.audio; assert not {'keras', 'soundfile'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

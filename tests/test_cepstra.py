@@ -91,6 +91,16 @@ def test_deltas_keep_the_type_of_floats(dtype):
     np.testing.assert_allclose(slopes[2:-2], 1)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"), [("uint8", 0, 255), ("int16", -32768, 32767), ("bool", False, True)]
+)
+def test_deltas_of_integers_do_not_overflow(dtype, low, high):
+    frames = np.tile([[high], [low]], (3, 1)).astype(dtype)
+    slopes = delta_coefficients(frames)
+    np.testing.assert_allclose(slopes, delta_coefficients(frames.astype(float)))
+    assert slopes[0] < 0
+
+
 @properties
 @given(n_bands=st.integers(1, 30), data=st.data())
 def test_basis_is_orthonormal_cosines(n_bands, data):
@@ -161,6 +171,7 @@ def test_transform_refuses_another_shape():
         (lambda: dct_basis(5, 4), "n_coefficients=5 .* the 4 mel"),
         (lambda: dct_basis(0, 4), "n_coefficients=0"),
         (lambda: delta_coefficients(np.zeros(4)), r"got \(4,\)"),
+        (lambda: delta_coefficients(np.zeros((0, 4))), r"a frame at least, got \(0, 4\)"),
         (lambda: delta_coefficients(np.zeros((4, 1)), window=0), "window must be at least 1"),
     ],
 )

@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 
 from skdistort import (
     DistortionGenerator,
@@ -25,6 +25,7 @@ from skdistort.scoring import dissimilarity_scorer
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:200].astype(np.float32), y[:200]
+BACKEND = pytest.mark.backend
 SMALL = {"epochs": 2, "filters": (4,), "random_state": 0}
 
 
@@ -113,9 +114,13 @@ def test_pool_lends_keeps_and_forgets():
 @pytest.mark.parametrize(
     ("estimator", "name", "values"),
     [
-        pytest.param(TripletEmbedder(**SMALL), "margin", (0.2, 1.5), marks=pytest.mark.backend),
+        pytest.param(TripletEmbedder(**SMALL), "margin", (0.2, 1.5), marks=BACKEND),
         (SiameseVerifier(mode="triple", **SMALL), "margin", (0.2, 1.5)),
         (SoftmaxEmbedder(loss="am_softmax", **SMALL), "margin", (0, 0.4)),
+        pytest.param(TripletEmbedder(**SMALL), "learning_rate", (1e-3, 9e-3), marks=BACKEND),
+        pytest.param(TripletEmbedder(**SMALL), "epochs", (1, 3), marks=BACKEND),
+        (SoftmaxEmbedder(schedule="constant", **SMALL), "learning_rate", (1e-3, 9e-3)),
+        (SoftmaxEmbedder(dtype_policy="mixed_float16", **SMALL), "epochs", (1, 3)),
     ],
 )
 def test_settings_change_and_results_do_not_depend_on_what_came_before(
@@ -190,6 +195,27 @@ def test_later_fits_invent_no_names_of_variables(estimator, monkeypatch):
     assert set(names) <= first
 
 
+@pytest.mark.backend
+def test_a_falling_rate_is_that_of_keras():
+    optimizer = keras.optimizers.Adam(falling := _training.CosineToZero())
+    falling.attach(optimizer)
+    for start, n_steps in ((0.1, 7), (3e-4, 50)):
+        expected = keras.optimizers.schedules.CosineDecay(start, n_steps)
+        falling.start.assign(start)
+        falling.n_steps.assign(n_steps)
+        for step in (0, 1, n_steps // 2, n_steps - 1, n_steps, 2 * n_steps):
+            optimizer.iterations.assign(step)
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            assert rate == pytest.approx(float(expected(step)), rel=1e-6, abs=1e-12)
+
+
+def test_folds_of_any_length_share_a_step(built):
+    folds = LeaveOneGroupOut().split(X, y, np.repeat([0, 1, 2], [30, 60, 110]))
+    search = GridSearchCV(TripletEmbedder(batch_size=20, **SMALL), {"margin": [0.1, 1]}, cv=folds)
+    search.fit(X, y)
+    assert len(built) == 1
+
+
 def test_search_over_margins_compiles_once(built):
     embedder = FrozenEstimator(TripletEmbedder(**SMALL).fit(X, y))
     del built[:]
@@ -198,8 +224,7 @@ def test_search_over_margins_compiles_once(built):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         search = GridSearchCV(generator, grid, scoring=dissimilarity_scorer, cv=2).fit(X, y)
-    # One for eight fits on halves, one for the last on all: its learning rate falls more slowly.
-    assert len(built) == 2
+    assert len(built) == 1
     scores = search.cv_results_["mean_test_score"]
     assert len(set(scores)) == 4
     _training._TRAINERS.clear()

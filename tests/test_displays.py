@@ -138,6 +138,13 @@ def test_axes_grow_with_the_curves():
     assert NormalDist().cdf(ax.get_ylim()[1]) == pytest.approx(0.8)
 
 
+def test_lines_without_points_do_not_matter():
+    ax = Figure().subplots()
+    ax.plot([], [], label="systems")
+    DetDisplay.from_predictions(*scores(), name="one", ax=ax)
+    assert NormalDist().cdf(ax.get_xlim()[1]) == pytest.approx(0.8)
+
+
 def test_scikit_learn_can_share_the_axes():
     ours = DetDisplay.from_predictions(*scores(), ax=Figure().subplots())
     theirs = DetCurveDisplay.from_predictions(*scores(), ax=ours.ax_)

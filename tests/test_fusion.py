@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
@@ -134,6 +135,22 @@ def test_probabilities_sum_to_one_even_far_out():
     probabilities = fusion.predict_proba(1e4 * scores)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_probabilities_are_those_of_the_last_fit():
+    scores, y = draw_trials(4)
+    fusion = ScoreFusion("logistic").fit(scores, y).set_params(method="znorm").fit(scores)
+    assert not hasattr(fusion, "classes_")
+    with pytest.raises(NotFittedError, match="has not been fitted as 'logistic'"):
+        fusion.set_params(method="logistic").predict_proba(scores)
+
+
+def test_cross_validation_in_shuffled_folds():
+    scores, y = draw_trials(4)
+    order = np.argsort(-y, kind="stable")
+    folds = StratifiedKFold(shuffle=True, random_state=0)
+    found = cross_val_score(ScoreFusion("logistic"), scores[order], y[order], cv=folds)
+    assert min(found) > 0.6
 
 
 def test_separated_trials_have_finite_weights():

@@ -40,6 +40,11 @@ def test_what_needs_no_network_needs_no_keras(module):
     assert result.returncode == 0, result.stderr
 
 
+def test_audio_decodes_only_when_asked():
+    result = run("import sys, skdistort.audio; assert 'soundfile' not in sys.modules")
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("name", ["TripletEmbedder", "DistortionGenerator", "SiameseVerifier"])
 def test_missing_backend_is_one_clear_sentence(name):
     # A module that is None in sys.modules imports as if it were not installed.

@@ -98,6 +98,8 @@ E3 = np.eye(3)
         ((E3, [0, 1]), {}, r"labels must have shape \(3,\).*got \(2,\)"),
         ((E3, [[0], [1], [2]]), {}, r"labels must have shape \(3,\)"),
         ((E3 * np.nan, [0, 1, 2]), {}, "embeddings must be finite"),
+        ((E3, [0, np.nan, np.nan]), {}, "labels contains NaN"),
+        ((E3, [0, 1, 2], E3, ["a", "b", None]), {}, "other_labels must hold values of one kind"),
         ((E3, [0, 1, 2], E3 + np.inf), {}, "other must be finite"),
         ((E3, [0, 1, 2], E3[:, :2]), {}, "other has 2 dimensions, embeddings have 3"),
         ((E3, [0, 1, 2], E3[:2]), {}, r"other_labels must have shape \(2,\)"),

@@ -224,6 +224,8 @@ def test_pairs_of_different_length(plda, test_set):
 def test_score_needs_both_kinds_of_pairs(plda, test_set):
     with pytest.raises(ValueError, match="both classes"):
         plda.score(test_set[0], np.zeros(len(test_set[0])))
+    with pytest.raises(ValueError, match="y contains NaN"):
+        plda.score(test_set[0], np.where(np.arange(len(test_set[0])), 1, np.nan))
 
 
 def test_keras_is_not_needed():

@@ -136,6 +136,8 @@ def test_utterances_and_where_they_are():
         trials.indices(["c", "d"])
     with pytest.raises(ValueError, match="names holds 'b' more than once"):
         trials.indices(["a", "b", "c", "b"])
+    left, right = make_trials([0, 1, 0]).indices(range(3))
+    assert sorted(zip(left.tolist(), right.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -199,10 +201,13 @@ def test_trials_are_drawn_alike():
 @pytest.mark.parametrize(
     ("args", "options", "message"),
     [
-        (([0, 0, 1], 2), {}, "n_genuine must be between 0 and the 1 there are, got 2"),
-        (([0, 0, 1], 0, 3), {}, "n_impostor must be between 0 and the 2 there are, got 3"),
-        (([0, 0, 1], -1), {}, "n_genuine must be between"),
-        (([0, 0], None, 1), {}, "n_impostor must be between 0 and the 0"),
+        (([0, 0, 1], 2), {}, "n_genuine must be an integer from 0 to the 1 there are, got 2"),
+        (([0, 0, 1], 0, 3), {}, "n_impostor must be an integer from 0 to the 2 there are, got 3"),
+        (([0, 0, 1], -1), {}, "n_genuine must be an integer"),
+        (([0, 0], None, 1), {}, "n_impostor must be an integer from 0 to the 0"),
+        (([0, 0, 1], 0.5), {}, "n_genuine must be an integer from 0 to the 1 there are, got 0.5"),
+        (([1.0, np.nan, np.nan],), {}, "labels contains NaN"),
+        ((["a", None, "a"],), {}, "labels must hold values of one kind, none of them missing"),
         (([0, 0],), {"names": ["a"]}, r"names of the same shape, got \(1,\)"),
         (([[0], [0]],), {}, "labels must be 1-D"),
         (([0, 0],), {"names": ["a", "a"]}, "names must be different"),

@@ -1,26 +1,17 @@
-"""SiameseVerifier and what verifiers share: selection, training, pair scores, calibration."""
+"""SiameseVerifier and what verifiers share: training, pair scores, calibration."""
 
 import keras
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from _support import TINY_VERIFIER
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from skdistort import SiameseVerifier
 from skdistort.metrics import equal_error_rate
 
-SMALL = {
-    "filters": (4, 8),
-    "n_components": 8,
-    "hidden_units": 16,
-    "head_units": (8,),
-    "learning_rate": 1e-2,
-    "batch_size": 60,
-}
-
+HOLDING = {"validation_fraction": 0.1, "client_threshold": 0.5}
 SECOND = {"impostor_database": np.ones((4, 64))}
 VECTORS = {**SECOND, "selection_vectors": np.ones((20, 2))}
 
@@ -34,36 +25,16 @@ def digits():
 @pytest.fixture(scope="module", params=["triple", "double"])
 def fitted(request, digits):
     X, _ = digits
-    return SiameseVerifier(mode=request.param, epochs=3, random_state=0, **SMALL).fit(X[:300])
-
-
-class Recorder(TransformerMixin, BaseEstimator):
-    """A space of centred pixels that remembers the shapes it was given, one list for all."""
-
-    shapes = []
-
-    def __init__(self, images=False):
-        self.images = images
-
-    def fit(self, X, y=None):
-        self.shapes.append(X.shape)
-        return self
-
-    def transform(self, X):
-        rows = X.reshape(len(X), -1)
-        return rows - rows.mean(axis=0)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = self.images
-        return tags
+    return SiameseVerifier(mode=request.param, epochs=3, random_state=0, **TINY_VERIFIER).fit(
+        X[:300]
+    )
 
 
 @pytest.mark.backend
 @pytest.mark.parametrize("mode", ["triple", "double"])
 def test_learns_without_labels(mode, digits):
     X, y = digits
-    verifier = SiameseVerifier(mode=mode, epochs=6, random_state=0, **SMALL)
+    verifier = SiameseVerifier(mode=mode, epochs=6, random_state=0, **TINY_VERIFIER)
     scores = [
         verifier.set_params(learning_rate=rate).fit(X[:300]).score(X[300:], y[300:])
         for rate in (1e-9, 1e-2)
@@ -103,7 +74,7 @@ def test_score_is_that_of_all_pairs(fitted, digits):
 
 def test_triple_scores_by_cosine_of_unit_embeddings(digits):
     X, _ = digits
-    verifier = SiameseVerifier(epochs=1, random_state=0, **SMALL).fit(X[:100])
+    verifier = SiameseVerifier(epochs=1, random_state=0, **TINY_VERIFIER).fit(X[:100])
     Z = verifier.transform(X[:6])
     np.testing.assert_allclose(np.linalg.norm(Z, axis=1), 1, atol=1e-5)
     scores = verifier.pair_score(X[:3], X[3:6])
@@ -148,7 +119,7 @@ def test_probabilities_rise_with_scores_and_are_calibrated(fitted, digits):
 
 def test_refit_forgets_the_calibration(digits):
     X, y = digits
-    verifier = SiameseVerifier(epochs=1, random_state=0, **SMALL).fit(X[:100])
+    verifier = SiameseVerifier(epochs=1, random_state=0, **TINY_VERIFIER).fit(X[:100])
     verifier.calibrate_threshold(X[100:200], y[100:200])
     verifier.calibrate_probability(X[100:200], y[100:200])
     verifier.fit(X[:100])
@@ -158,97 +129,6 @@ def test_refit_forgets_the_calibration(digits):
         verifier.verify_proba(X[:1], X[1:2])
 
 
-@pytest.mark.parametrize(("images", "shape"), [(True, (100, 8, 8, 1)), (False, (100, 64))])
-@pytest.mark.parametrize("in_pipeline", [True, False])
-def test_selection_space_is_given_what_its_tags_ask_for(images, shape, in_pipeline, digits):
-    X, _ = digits
-    Recorder.shapes.clear()
-    space = Recorder(images)
-    if in_pipeline:
-        space = make_pipeline(space, FunctionTransformer())
-    SiameseVerifier(selection_space=space, epochs=1, **SMALL).fit(X[:100])
-    assert Recorder.shapes == [shape]
-
-
-def test_second_database_gives_the_impostors(digits, monkeypatch):
-    X, y = digits
-    triplets = spy_on_selection(monkeypatch)
-    SiameseVerifier(epochs=1, random_state=0, impostor_threshold=-1.0, **SMALL).fit(
-        X[y < 5], impostor_database=X[y >= 5]
-    )
-    n = np.sum(y < 5)
-    anchors, clients, impostors = np.transpose(triplets)
-    assert (anchors < n).all()
-    assert (clients < n).all()
-    assert (impostors >= n).all()
-
-
-def test_given_vectors_stand_in_for_the_selection_space(digits):
-    X = digits[0][:100] - digits[0][:100].mean(axis=0)
-    verifier = SiameseVerifier(epochs=1, random_state=0, **SMALL)
-    by_space = clone(verifier).set_params(selection_space=FunctionTransformer()).fit(X)
-    for name, vectors in (("the same", X), ("others", X[::-1])):
-        by_vectors = clone(verifier).fit(X, selection_vectors=vectors)
-        same = np.array_equal(by_vectors.transform(X), by_space.transform(X))
-        assert same == (name == "the same")
-
-
-def test_given_vectors_choose_in_a_second_database_too(digits, monkeypatch):
-    X, y = digits
-    triplets = spy_on_selection(monkeypatch)
-    classes = np.eye(10)[y]
-    SiameseVerifier(epochs=1, random_state=0, impostor_threshold=1.0, **SMALL).fit(
-        X[:200],
-        impostor_database=X[200:],
-        selection_vectors=classes[:200],
-        impostor_vectors=classes[200:][::-1],
-    )
-    anchors, clients, impostors = np.transpose(triplets)
-    assert (y[clients] == y[anchors]).all()
-    assert (y[200:][::-1][impostors - 200] == y[anchors]).all()
-
-
-def test_drawn_database_keeps_groups_whole(digits, monkeypatch):
-    X, _ = digits
-    groups = np.arange(len(X)) // 5
-    triplets = spy_on_selection(monkeypatch)
-    SiameseVerifier(
-        epochs=1, random_state=0, impostor_fraction=0.5, impostor_threshold=-1.0, **SMALL
-    ).fit(X, groups=groups)
-    anchors, clients, impostors = groups[np.transpose(triplets)]
-    assert (anchors != clients).all()
-    assert not {*anchors, *clients} & set(impostors)
-    assert len(set(impostors)) > 20
-
-
-def test_labels_give_clients_and_impostors(digits, monkeypatch):
-    X, y = digits
-    triplets = spy_on_selection(monkeypatch)
-    SiameseVerifier(epochs=1, random_state=0, **SMALL).fit(X, y)
-    anchors, clients, impostors = y[np.transpose(triplets)]
-    assert (anchors == clients).all()
-    assert (anchors != impostors).all()
-
-
-def spy_on_selection(monkeypatch):
-    """Collect the row numbers of anchors, clients and impostors: a list of their triplets."""
-    from skdistort import verification
-
-    triplets = []
-    original = verification.triplet_batches
-
-    def spying(images, selection, rows, **options):
-        anchors, clients, impostors = selection
-        for i, anchor in enumerate(anchors):
-            for client, impostor in zip(clients[i], impostors[i], strict=True):
-                if client >= 0 and impostor >= 0:
-                    triplets.append(rows[[anchor, client, impostor]])
-        return original(images, selection, rows, **options)
-
-    monkeypatch.setattr(verification, "triplet_batches", spying)
-    return triplets
-
-
 def test_early_stopping_watches_held_out_groups(digits):
     X, _ = digits
     verifier = SiameseVerifier(
@@ -256,7 +136,7 @@ def test_early_stopping_watches_held_out_groups(digits):
         patience=1,
         validation_fraction=0.3,
         random_state=0,
-        **{**SMALL, "learning_rate": 0.02},
+        **{**TINY_VERIFIER, "learning_rate": 0.02},
     ).fit(X[:200], groups=np.arange(200) // 4)
     losses = verifier.history_["val_loss"]
     assert len(losses) < 30
@@ -266,7 +146,9 @@ def test_early_stopping_watches_held_out_groups(digits):
 @pytest.mark.parametrize("mode", ["triple", "double"])
 def test_warm_start_goes_on(mode, digits):
     X, _ = digits
-    verifier = SiameseVerifier(mode=mode, epochs=4, warm_start=True, random_state=0, **SMALL)
+    verifier = SiameseVerifier(
+        mode=mode, epochs=4, warm_start=True, random_state=0, **TINY_VERIFIER
+    )
     first = verifier.fit(X[:200]).history_["loss"]
     second = verifier.fit(X[:200]).history_["loss"]
     assert second[0] < first[0]
@@ -291,13 +173,16 @@ def test_warm_start_goes_on(mode, digits):
         ({}, {**VECTORS, "impostor_vectors": np.ones((3, 2))}, "impostor_vectors has 3 vectors"),
         ({}, {**VECTORS, "impostor_vectors": np.ones((4, 3))}, "of 3 components"),
         ({"impostor_fraction": 0.01}, {}, "impostor_fraction"),
+        (HOLDING, {}, "The 2 samples that validation_fraction=0.1 holds out .* 0 of 2 samples"),
+        (HOLDING, {"impostor_database": np.ones((4, 64))}, "=0.1 splits 4 samples into 4 and 0"),
+        ({}, {"groups": [None] * 20}, "groups must hold values of one kind"),
         ({"mode": "single"}, {}, "mode"),
         ({"margin": -1}, {}, "margin"),
     ],
 )
 def test_bad_input_before_training(change, fit, message, digits, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("trained"))
-    verifier = SiameseVerifier(**{**SMALL, **change})
+    verifier = SiameseVerifier(**{**TINY_VERIFIER, **change})
     with pytest.raises(ValueError, match=message):
         verifier.fit(digits[0][:20], **fit)
 
@@ -305,7 +190,7 @@ def test_bad_input_before_training(change, fit, message, digits, monkeypatch):
 def test_labels_and_impostor_database_exclude_each_other(digits):
     X, y = digits
     with pytest.raises(ValueError, match="without labels"):
-        SiameseVerifier(**SMALL).fit(X[:20], y[:20], impostor_database=X[20:])
+        SiameseVerifier(**TINY_VERIFIER).fit(X[:20], y[:20], impostor_database=X[20:])
 
 
 def test_bad_pairs(fitted, digits):
@@ -316,6 +201,15 @@ def test_bad_pairs(fitted, digits):
         fitted.score_trials(X[:3], [0, 1], [2, 3])
     with pytest.raises(ValueError, match="left must hold row numbers"):
         fitted.score_trials(X[:3], [-1, 1], [2, 1])
+    with pytest.raises(ValueError, match="right must hold row numbers of X, got dtype float64"):
+        fitted.score_trials(X[:3], [0], [1.0])
+    with pytest.raises(ValueError, match="left must hold row numbers of X, got dtype bool"):
+        fitted.score_trials(X[:3], [True], [1])
+    with pytest.raises(ValueError, match="y contains NaN"):
+        fitted.score(X[:3], [0, 0, np.nan])
+    with pytest.raises(ValueError, match="y must hold values of one kind, none of them missing"):
+        fitted.calibrate_threshold(X[:3], np.array(["a", "a", None]))
+    assert fitted.score_trials(X[:3], [], []).shape == (0,)
     with pytest.raises(ValueError, match="strategy must be one of"):
         fitted.calibrate_threshold(X[:50], y[:50], strategy="best")
     with pytest.raises(ValueError, match="target_fmr"):
@@ -328,7 +222,9 @@ def test_bad_pairs(fitted, digits):
 
 def test_warm_start_refuses_another_mode(digits):
     X, _ = digits
-    verifier = SiameseVerifier(mode="double", epochs=1, warm_start=True, **SMALL).fit(X[:60])
+    verifier = SiameseVerifier(mode="double", epochs=1, warm_start=True, **TINY_VERIFIER).fit(
+        X[:60]
+    )
     # Its embeddings are not of unit length: their products would be no cosines.
     with pytest.raises(ValueError, match="warm_start=True needs"):
         verifier.set_params(mode="triple").fit(X[:60])

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._labels import refuse_missing
 from .._typing import Seed
 from ..base import spawn_rng
 from ..displays import import_matplotlib
@@ -318,6 +319,7 @@ def protection_report(
     images, attack_images = system.images(X), system.images(X_attack)
     labels = column_or_1d(y)
     attack_labels = None if y_attack is None else column_or_1d(y_attack)
+    refuse_missing(labels, "y")
     check_consistent_length(images, labels)
     check_consistent_length(attack_images, attack_labels)
     n_images = np.unique(labels, return_counts=True)[1]

@@ -81,13 +81,13 @@ def delta_coefficients(features: NDArray[Any], window: int = 2) -> NDArray[Any]:
 
     Returns
     -------
-    ndarray of the shape and type of `features`
-        Change of the features a frame.
+    ndarray of the shape of `features`
+        Change of the features a frame; of their type if they are floats, else float64.
 
     Raises
     ------
     ValueError
-        If `features` has fewer than two dimensions or `window` is below 1.
+        If `features` has fewer than two dimensions, or no frame, or `window` is below 1.
 
     References
     ----------
@@ -101,10 +101,13 @@ def delta_coefficients(features: NDArray[Any], window: int = 2) -> NDArray[Any]:
     array([1. , 1.6, 2. , 2. , 2. , 1.6, 1. ])
     """
     features = np.asarray(features)
-    if features.ndim < 2:
+    if features.ndim < 2 or features.shape[-2] == 0:
         raise ValueError(
-            f"features must be of shape (..., n_frames, n_features), got {features.shape}."
+            "features must be of shape (..., n_frames, n_features) with a frame at least, got "
+            f"{features.shape}."
         )
+    if features.dtype.kind != "f":
+        features = features.astype(np.float64)
     if window < 1:
         raise ValueError(f"window must be at least 1, got {window!r}.")
     edges = [(0, 0)] * (features.ndim - 2) + [(window, window), (0, 0)]

@@ -4,6 +4,7 @@ Nothing here resamples, and nothing knows of frames.
 """
 
 import os
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def check_utterances(X):
     Raises
     ------
     TypeError
-        If `X` cannot be walked through.
+        If `X` is no list: a table, a mapping or a set, or cannot be walked through.
     ValueError
         If `X` is empty or one path, or an utterance is neither path nor waveform.
     FileNotFoundError
@@ -35,7 +36,9 @@ def check_utterances(X):
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         raise ValueError(f"X must be a list of waveforms and paths, got one path: {X!r}.")
-    if not hasattr(X, "__len__") or getattr(X, "ndim", 1) == 0:
+    # Walking through a table or a mapping gives its columns or keys.
+    unordered = isinstance(X, (Mapping, Set)) or hasattr(X, "columns")
+    if unordered or not hasattr(X, "__len__") or getattr(X, "ndim", 1) == 0:
         raise TypeError(f"X must be a list of waveforms and paths, got {type(X).__name__}.")
     if len(X) == 0:
         raise ValueError("X holds no utterance: at least one is required.")
@@ -137,9 +140,9 @@ def read_samples(utterance, name, sampling_rate):
 
 def _check_utterance(utterance, name):
     """Return a path as a string, a waveform as an array."""
-    if not isinstance(utterance, (str, os.PathLike)):
+    if not isinstance(utterance, (str, bytes, os.PathLike)):
         return check_waveform(utterance, name)
-    path = os.fspath(utterance)
+    path = os.fsdecode(utterance)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{name}: there is no file {path!r}.")
     return path

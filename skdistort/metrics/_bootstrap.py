@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from .._labels import refuse_missing
 from .._typing import Seed
 from ._scores import check_scores
 
@@ -140,6 +141,7 @@ def _subject_codes(genuine, subjects_left, subjects_right):
             raise ValueError(
                 f"{name} must have shape {genuine.shape}, one for each pair, got {side.shape}."
             )
+        refuse_missing(side, name)
     subjects, codes = np.unique(np.concatenate(sides), return_inverse=True)
     left, right = codes[: genuine.size], codes[genuine.size :]
     wrong = np.flatnonzero((left == right) != genuine)

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._labels import refuse_missing
+
 
 def pair_scores(
     embeddings: ArrayLike,
@@ -252,6 +254,7 @@ def _check_set(name, embeddings, label_name, labels):
         )
     if not np.isfinite(embeddings).all():
         raise ValueError(f"{name} must be finite, got NaN or infinite values.")
+    refuse_missing(labels, label_name)
     return embeddings, labels
 
 

@@ -4,7 +4,7 @@ A generator and its embedder are trained for an epoch, then all images are disto
 memory-mapped file: from an array in memory, from a memory-mapped one, from a folder and from a
 ``keras.utils.PyDataset``. Each run is a process of its own, whose anonymous memory is sampled
 (``RssAnon`` of Linux), so that pages of files, which the system can drop, do not count. Run
-``python benchmarks/larger_than_memory.py``; on another system only ``ru_maxrss`` is there to read.
+``python benchmarks/larger_than_memory.py``; on macOS only ``ru_maxrss`` is there to read.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
@@ -71,8 +72,8 @@ def anonymous_megabytes():
     return int(fields["RssAnon"].split()[0]) / 1024
 
 
-def measure(kind, folder, n, side, batch_size, results):
-    """Train and distort; put the peaks in megabytes and the seconds into a queue."""
+def measure(kind, folder, n, side, batch_size):
+    """Train and distort; give the peaks in megabytes and the seconds."""
     import resource
 
     from skdistort import DistortionGenerator, TripletEmbedder
@@ -102,7 +103,7 @@ def measure(kind, folder, n, side, batch_size, results):
     if watcher:
         watcher.join()
     maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results.put((peak[0], maximum, seconds))
+    return peak[0], maximum, seconds
 
 
 def main():
@@ -118,12 +119,9 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             make_images(folder, n, args.side)
             for kind in args.kinds:
-                results = context.Queue()
-                settings = kind, folder, n, args.side, args.batch_size, results
-                process = context.Process(target=measure, args=settings)
-                process.start()
-                peak, maximum, seconds = results.get()
-                process.join()
+                settings = kind, folder, n, args.side, args.batch_size
+                with ProcessPoolExecutor(1, mp_context=context) as process:
+                    peak, maximum, seconds = process.submit(measure, *settings).result()
                 size = n * args.side**2 * 4 / 1e6
                 print(
                     f"{n:8d}    {kind:10}  {size:10.0f}   {peak:12.0f}   {maximum:12.0f}   "

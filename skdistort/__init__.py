@@ -4,6 +4,7 @@ Estimators are imported on first use, so that :mod:`skdistort.metrics` works wit
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -41,11 +42,25 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_LAZY[name])
-    return module if name == "metrics" else getattr(module, name)
+if TYPE_CHECKING:
+    from . import metrics
+    from .attacks import protection_report
+    from .audio import CepstralCoefficients, LogMelSpectrogram
+    from .baselines import SoftmaxEmbedder
+    from .distortion import DistortionGenerator
+    from .embedding import TripletEmbedder
+    from .fusion import ScoreFusion
+    from .ivector import IVectorExtractor, UniversalBackgroundModel
+    from .plda import PLDA
+    from .templates import TemplateStore
+    from .verification import SiameseVerifier
+else:
+    # Not for type checkers, to which every name would be in the module.
+    def __getattr__(name):
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(_LAZY[name])
+        return module if name == "metrics" else getattr(module, name)
 
 
 def __dir__():

@@ -25,13 +25,14 @@ def main(argv=None):
 
     try:
         data = load_images(options.data, random_state=options.seed)
-    except (ImportError, OSError, ValueError) as error:
+        print(
+            f"{options.data}: {len(data.X_train)} images to train on, {len(data.X_test)} to test "
+            f"on, {data.X_train.shape[1:]} each"
+        )
+        generator = _train(data, options)
+    except (FloatingPointError, ImportError, OSError, ValueError) as error:
         sys.exit(f"skdistort: {error}")
-    print(
-        f"{options.data}: {len(data.X_train)} images to train on, {len(data.X_test)} to test on, "
-        f"{data.X_train.shape[1:]} each"
-    )
-    _report(_train(data, options), data.X_test, data.y_test, options)
+    _report(generator, data.X_test, data.y_test, options)
 
 
 def _parse(argv):

@@ -6,6 +6,7 @@ generator does with images is in `_distorting`.
 
 import warnings
 from functools import partial
+from math import prod
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -22,8 +23,9 @@ from .base import all_or_nothing, encode_classes, spawn_rng
 from .distances import check_image_distance, get_image_distance
 from .networks import build_unet, check_filters
 
-# Enough to measure shares to a few per cent, few enough to cost nothing beside the training.
-_N_DIAGNOSED = 256
+# Enough to measure shares to a few per cent, few enough to cost nothing beside the training; of
+# large images as many as 16 MB hold, but some.
+_N_DIAGNOSED, _DIAGNOSED_VALUES, _FEWEST_DIAGNOSED = 256, 2**22, 8
 
 
 class LearningTransformer(DistortingTransformer):
@@ -177,7 +179,8 @@ class LearningTransformer(DistortingTransformer):
             self.embedder_ = StoredNetwork(embedder)
 
     def _warn_of_failures(self, images):
-        diagnosis = self._diagnose(some_images(images, _N_DIAGNOSED))
+        n = min(_N_DIAGNOSED, _DIAGNOSED_VALUES // prod(images.shape[1:]))
+        diagnosis = self._diagnose(some_images(images, max(_FEWEST_DIAGNOSED, n)))
         if diagnosis.failures:
             warnings.warn(
                 f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "

@@ -13,7 +13,7 @@ from ._backend import keras
 from ._image_folder import ImageFolder
 from ._image_streams import Surveyed, read_batch
 from ._images import as_images
-from ._stored_network import ROW_MULTIPLE
+from ._stored_network import row_multiple
 
 # 16 MB of float32.
 _PIECE_VALUES = 2**22
@@ -96,7 +96,8 @@ def pieces(X):
             yield read_batch(X, i)
     elif is_stored(X):
         # Whole multiples of what predictions are padded to, so that pieces do not show in results.
-        step = max(1, _PIECE_VALUES // max(1, prod(X.shape[1:])) // ROW_MULTIPLE) * ROW_MULTIPLE
+        multiple = row_multiple(X.shape[1:])
+        step = max(1, _PIECE_VALUES // max(1, prod(X.shape[1:])) // multiple) * multiple
         for start in range(0, max(1, len(X)), step):
             yield np.asarray(X[start : start + step]), None
     else:

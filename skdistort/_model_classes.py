@@ -35,6 +35,7 @@ _ESTIMATORS = {
     "sklearn.linear_model": {"LogisticRegression"},
     "sklearn.pipeline": {"FeatureUnion", "Pipeline"},
     "sklearn.preprocessing": {
+        "Binarizer",
         "FunctionTransformer",
         "LabelEncoder",
         "MaxAbsScaler",
@@ -42,6 +43,7 @@ _ESTIMATORS = {
         "Normalizer",
         "OneHotEncoder",
         "OrdinalEncoder",
+        "PolynomialFeatures",
         "PowerTransformer",
         "QuantileTransformer",
         "RobustScaler",

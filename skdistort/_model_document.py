@@ -12,6 +12,7 @@ from collections import UserList
 from reprlib import repr as short_repr
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 
 from ._model_classes import check_no_cache, class_name, find_class
@@ -30,10 +31,12 @@ class Encoder:
         The arrays, in the order in which their bytes are counted.
     networks : list of dict
         The networks, each once however often it is held.
+    refusals : list of str
+        Why a decoder that trusts nothing would refuse, once for each reason.
     """
 
     def __init__(self):
-        self.arrays, self.networks = [], []
+        self.arrays, self.networks, self.refusals = [], [], []
         self._n_bytes = 0
         self._numbers = {}
         self._encoders = {
@@ -131,10 +134,14 @@ class Encoder:
     def _encode_estimator(self, value, where):
         state, params = value.__getstate__(), value.get_params(deep=False)
         check_no_cache(params, where)
-        fitted = {name: item for name, item in state.items() if name not in params}
+        name = class_name(type(value))
+        self._note_refusal(find_class, name)
+        # Requests are of a class of scikit-learn's own, which its public methods make again.
+        fitted = {k: v for k, v in state.items() if k not in {*params, "_metadata_request"}}
         return {
             "type": "estimator",
-            "class": class_name(type(value)),
+            "class": name,
+            "requests": _metadata_requests(state.get("_metadata_request")),
             "params": {k: self.encode(v, f"{where}.{k}") for k, v in params.items()},
             "fitted": {k: self.encode(v, f"{where}.{k}") for k, v in fitted.items()},
         }
@@ -153,6 +160,7 @@ class Encoder:
                 if networks.is_keras_object(value):
                     config, weights = networks.describe_keras_object(value)
                     networks.check_config(config)
+                    self._note_refusal(networks.check_config, config)
                     return {
                         "type": "keras",
                         "config": config,
@@ -166,10 +174,18 @@ class Encoder:
             "fitted estimator needs neither callbacks nor a function for its training."
         )
 
+    def _note_refusal(self, check, named):
+        try:
+            check(named, ())
+        except ValueError as error:
+            if str(error) not in self.refusals:
+                self.refusals.append(str(error))
+
     def _encode_network(self, network, where, networks):
         if id(network) not in self._numbers:
             config = networks.without_compilation(network.config)
             networks.check_config(config)
+            self._note_refusal(networks.check_config, config)
             self._numbers[id(network)] = len(self.networks)
             weights = self._encode_items(network.weights, where)
             self.networks.append({"config": config, "weights": weights})
@@ -274,6 +290,9 @@ class Decoder:
             raise ValueError(f"it would replace {', '.join(hidden)} of {cls.__name__}")
         # scikit-learn's own warns where another release of it was used to fit.
         estimator.__setstate__(fitted)
+        with config_context(enable_metadata_routing=True):
+            for method, requests in node["requests"].items():
+                getattr(estimator, f"set_{method}_request")(**requests)
         return estimator
 
     def _decode_total_variability(self, node):
@@ -292,6 +311,17 @@ class Decoder:
 
         networks.check_config(node["config"], self._trusted)
         return networks.make_stored_network(node["config"], self.decode(node["weights"]))
+
+
+def _metadata_requests(routed):
+    """List what metadata each method of an estimator asks for, by ``set_fit_request`` and such."""
+    methods = {} if routed is None else vars(routed)
+    found = {
+        method: {name: alias for name, alias in request.requests.items() if alias is not None}
+        for method, request in methods.items()
+        if hasattr(request, "requests")
+    }
+    return {method: requests for method, requests in found.items() if requests}
 
 
 def _dtype_name(dtype, where):

@@ -1,5 +1,6 @@
-"""Files written as a whole or not at all, of any content."""
+"""Files written as a whole or not at all. What is in them is the matter of who writes them."""
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ def replacing(path, mode="xb", **options):
         If it cannot be written.
     """
     path = Path(path)
+    # Told of here, where the path is the one given.
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "There is no folder to write to", str(path.parent))
+    if path.is_dir() or not path.name:
+        raise IsADirectoryError(errno.EISDIR, "A folder has this name", str(path))
     # In the same folder: only within one file system is a file renamed in one step.
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

@@ -5,6 +5,7 @@ carries no optimiser, graph or device.
 """
 
 import json
+from math import prod
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +13,9 @@ import numpy as np
 from ._backend import keras
 from ._compiled import ModelPool, architecture
 
-# Rows are predicted in multiples of this: kernels treat rows left over from their vector width
-# differently, which would make a result depend, in its last bit, on a sample's neighbours.
-ROW_MULTIPLE = 32
+_ROW_MULTIPLE = 32
+# 512 KB of float32, 32 images of 64 x 64.
+_MULTIPLE_VALUES = 2**17
 _PREDICTORS = ModelPool(8)
 
 
@@ -76,16 +77,17 @@ class StoredNetwork:
         X : ndarray of shape (n_samples, ...)
             Inputs.
         batch_size : int
-            Rows at a time, rounded up to a multiple of 32.
+            Rows at a time, rounded up to a :func:`row_multiple`.
 
         Returns
         -------
         ndarray of shape (n_samples, ...), dtype float32
             Outputs.
         """
-        padding = np.zeros((-len(X) % ROW_MULTIPLE, *X.shape[1:]), dtype=X.dtype)
+        multiple = row_multiple(X.shape[1:])
+        padding = np.zeros((-len(X) % multiple, *X.shape[1:]), dtype=X.dtype)
         padded = np.concatenate([X, padding]) if len(padding) else X
-        batch_size += -batch_size % ROW_MULTIPLE
+        batch_size += -batch_size % multiple
         with _PREDICTORS.borrow(self._pool_key(), self._build_predictor) as predictor:
             if predictor.weights is not self.weights:
                 predictor.model.set_weights(self.weights)
@@ -109,6 +111,29 @@ class StoredNetwork:
 
     def __getstate__(self):
         return {"config": self.config, "weights": self.weights}
+
+
+def row_multiple(shape):
+    """Tell in multiples of how many rows to predict.
+
+    Kernels treat rows left over from their vector width differently, which would make a result
+    depend, in its last bit, on a sample's neighbours. Large rows fill that width by themselves on
+    most backends, and 31 of them for one that is wanted would cost more than the bit is worth.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of a row.
+
+    Returns
+    -------
+    int
+        A power of two, 32 at most.
+    """
+    multiple = _ROW_MULTIPLE
+    while multiple > 1 and multiple * prod(shape) > _MULTIPLE_VALUES:
+        multiple //= 2
+    return multiple
 
 
 def _apply(model, X, batch_size):

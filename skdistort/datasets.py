@@ -5,8 +5,10 @@ Folders are read by `_image_folder`, photos by `_photos`; speech does not live h
 
 from __future__ import annotations
 
+import os
+import zlib
 from typing import NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from sklearn.datasets import fetch_lfw_people, load_digits
@@ -99,24 +101,28 @@ def _load_mnist():
 
 
 def _load_npz(path, random_state):
+    # What is no archive numpy would take for a pickle.
+    if os.path.isfile(path) and not is_zipfile(path):
+        raise ValueError(f"{path} is no .npz file.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except BadZipFile as error:
-        raise ValueError(f"{path} is no .npz file: {error}.") from error
+    except (BadZipFile, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged, or holds objects: {error}") from error
     names = ("x_train", "y_train", "x_test", "y_test")
     if set(names) <= set(arrays):
-        split = ImageSplit(*(arrays[n] for n in names))
+        given = [arrays[n] for n in names]
     elif {"X", "y"} <= set(arrays):
-        split = _random_split(arrays["X"], arrays["y"], random_state)
+        given = [arrays["X"], arrays["y"]]
     else:
         raise ValueError(f"{path} must hold X and y, or {', '.join(names)}; got {sorted(arrays)}.")
-    for images, classes in (split[:2], split[2:]):
+    for images, classes in zip(given[::2], given[1::2], strict=True):
         if images.ndim not in (2, 3, 4) or classes.shape != (len(images),):
             raise ValueError(
                 f"{path} must hold images (n, features), (n, h, w) or (n, h, w, c) and classes "
                 f"(n,); got {images.shape} and {classes.shape}."
             )
+    split = _random_split(*given, random_state) if len(given) == 2 else ImageSplit(*given)
     if split.X_train.shape[1:] != split.X_test.shape[1:]:
         raise ValueError(
             f"{path} must hold images of one shape to train and to test on, got "

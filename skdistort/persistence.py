@@ -8,6 +8,7 @@ call them. What a file may name is decided in `_model_classes` and, for networks
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,11 @@ def save(estimator: BaseEstimator, path: FilePath) -> None:
     OSError
         If the file cannot be written.
 
+    Warns
+    -----
+    UserWarning
+        If :func:`load` will need `trusted`, being told to trust a class, layer or function.
+
     Notes
     -----
     The file holds JSON, the bytes of arrays and a checksum. All of the estimator is in it, keys
@@ -79,6 +85,13 @@ def save(estimator: BaseEstimator, path: FilePath) -> None:
         "estimator": node,
     }
     write_model(path, document, encoder.arrays)
+    if encoder.refusals:
+        warnings.warn(
+            f"{os.fspath(path)!r} can be loaded with trusted=[...] only: "
+            f"{'; '.join(encoder.refusals)}.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -> Any:

@@ -43,6 +43,17 @@ def test_unknown_data_is_one_line(arguments):
         main(arguments)
 
 
+def test_unusable_images_are_one_line(tmp_path):
+    X, y = load_digits(return_X_y=True)
+    path, X, y = str(tmp_path / "own.npz"), X[:60], y[:60]
+    np.savez(path, X=np.where(X > 15, np.nan, X), y=y)
+    with pytest.raises(SystemExit, match="^skdistort: .*NaN"):
+        main(["--data", path, "--quiet"])
+    np.savez(path, X=X, y=y)
+    with pytest.raises(SystemExit, match="^skdistort: .*image_shape"):
+        main(["--data", path, "--quiet", "--image-shape", "3", "3"])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -112,9 +123,16 @@ def test_npz_refuses_what_it_cannot_read(tmp_path):
     np.savez(tmp_path / "b.npz", X=np.zeros((3, 4)), y=np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"classes \(n,\)"):
         load_images(str(tmp_path / "b.npz"))
-    (tmp_path / "c.npz").write_bytes(b"PK but no archive")
-    with pytest.raises(ValueError, match="is no .npz file|pickled"):
-        load_images(str(tmp_path / "c.npz"))
+    for content in (b"PK but no archive", b"", b"no archive at all"):
+        (tmp_path / "c.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"c\.npz is no \.npz file"):
+            load_images(str(tmp_path / "c.npz"))
+    np.savez(tmp_path / "e.npz", X=np.float32(3), y=np.zeros(3))
+    with pytest.raises(ValueError, match=r"got \(\) and \(3,\)"):
+        load_images(str(tmp_path / "e.npz"))
+    np.savez(tmp_path / "f.npz", X=np.zeros((2, 4)), y=np.array(["a", None]))
+    with pytest.raises(ValueError, match=r"f\.npz is damaged, or holds objects"):
+        load_images(str(tmp_path / "f.npz"))
     X, y = np.zeros((2, 3, 3)), np.arange(2)
     np.savez(tmp_path / "d.npz", x_train=X, y_train=y, x_test=X[:, 1:], y_test=y)
     with pytest.raises(ValueError, match=r"one shape .*\(3, 3\) and \(2, 3\)"):

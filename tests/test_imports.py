@@ -1,8 +1,10 @@
 """Importing: lazily, without side effects, and with one clear sentence where a backend lacks."""
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,17 @@ def test_missing_backend_is_one_clear_sentence(name):
     assert last.startswith("ImportError: skdistort needs a Keras backend")
     for extra in ("[tensorflow]", "[torch]", "[jax]"):
         assert extra in last
+
+
+def test_type_checkers_see_every_name():
+    tree = ast.parse(Path(skdistort.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    imported = {}
+    for line in block.body:
+        module = f"skdistort.{line.module}" if line.module else "skdistort"
+        imported |= {alias.name: module for alias in line.names}
+    assert imported == {**skdistort._LAZY, "metrics": "skdistort"}
 
 
 def test_public_names():

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from _ivectors import make_utterances
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits
@@ -264,20 +265,46 @@ def test_keras_models_as_embedder(tmp_path):
 
 
 def test_what_the_user_trusts_is_loaded(tmp_path):
-    ours = saved(skdistort.DistortionGenerator(Halve()), tmp_path)
+    with pytest.warns(UserWarning, match="trusted=.* only: .* 'tests>Halve', which is not"):
+        ours = saved(skdistort.DistortionGenerator(Halve()), tmp_path)
     with pytest.raises(ValueError, match="'tests>Halve', which is not among"):
         load(ours)
     assert isinstance(load(ours, trusted=[Halve]).embedder, Halve)
-    pipeline = saved(make_pipeline(Mirror(), skdistort.PLDA()), tmp_path)
+    with pytest.warns(UserWarning, match="trusted=.* only: it names the class .*Mirror, which"):
+        pipeline = saved(make_pipeline(Mirror(), skdistort.PLDA()), tmp_path)
     with pytest.raises(ValueError, match=r"Mirror, which is not among"):
         load(pipeline)
     assert isinstance(load(pipeline, trusted=[Mirror])[0], Mirror)
-    flip = saved(skdistort.DistortionGenerator(keras.layers.RandomFlip()), tmp_path)
+    with pytest.warns(UserWarning, match="RandomFlip"):
+        flip = saved(skdistort.DistortionGenerator(keras.layers.RandomFlip()), tmp_path)
     with pytest.raises(ValueError, match=r"keras\.layers\.RandomFlip"):
         load(flip)
     load(flip, trusted=[keras.layers.RandomFlip])
     with pytest.raises(TypeError, match="trusted must hold classes"):
         load(flip, trusted=["keras.layers.RandomFlip"])
+
+
+def test_paths_that_cannot_be_written(tmp_path):
+    for path, error in (
+        (tmp_path / "nowhere" / "model", FileNotFoundError),
+        (tmp_path, IsADirectoryError),
+        ("", IsADirectoryError),
+    ):
+        with pytest.raises(error) as raised:
+            save(skdistort.PLDA(), path)
+        assert ".tmp" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_of_metadata_are_kept(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        verifier = skdistort.SiameseVerifier().set_fit_request(
+            groups=True, impostor_database=False, selection_vectors="ivectors"
+        )
+        again = load(saved(verifier, tmp_path))
+        kept, expected = (v.get_metadata_routing().fit.requests for v in (again, verifier))
+    assert kept == expected
+    assert kept["selection_vectors"] == "ivectors"
 
 
 REFUSED = {

@@ -60,23 +60,28 @@ def compare_times(estimator, name, X, y, repeats):
     # Scoring has networks of its own to compile.
     make_search(estimator, name, values[:1]).fit(X, y)
     # Searches, trainings, and the scoring in the searches.
-    times = np.zeros((repeats, 3, 2))
+    times = np.zeros((repeats, len(values), 3, 2))
     for i in range(repeats):
-        scoring_times.clear()
         for j, value in enumerate(values):
+            scoring_times.clear()
             search = make_search(estimator, name, [value], scoring=score)
             runs = [lambda search=search: search.fit(X, y), lambda value=value: train_one(value)]
             # The order alternates, so that a drift of the machine favours neither.
             for k in (0, 1) if (i + j) % 2 == 0 else (1, 0):
-                times[i, k] += seconds(runs[k])
-        times[i, 2] = np.sum(scoring_times, axis=0)
+                times[i, j, k] = seconds(runs[k])
+            times[i, j, 2] = np.sum(scoring_times, axis=0)
     print(f"{title}: first fit, with compilation, {first:.2f} s", flush=True)
-    for clock, (searches, trainings, scoring) in zip(("wall", "processor"), times.T, strict=True):
+    for clock, one_by_one in zip(("wall", "processor"), np.moveaxis(times, -1, 0), strict=True):
+        searches, trainings, scoring = np.moveaxis(one_by_one.sum(axis=1), -1, 0)
+        # What else the machine does comes in bursts, which no median of a few sums leaves out.
+        ratios = one_by_one[..., 0] / one_by_one[..., 1]
+        low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
         print(
             f"{title}, {clock} time: ten candidates {np.median(searches):.2f} s, of which scoring "
             f"{np.median(scoring):.2f} s; ten trainings {np.median(trainings):.2f} s; ratio "
             f"{in_words(searches / trainings)}, to ten trainings each scored "
-            f"{in_words(searches / (trainings + scoring))}, {repeats} times",
+            f"{in_words(searches / (trainings + scoring))}, {repeats} times; candidate by "
+            f"candidate {median:.3f}, half of {ratios.size} from {low:.3f} to {high:.3f}",
             flush=True,
         )
 

@@ -53,6 +53,19 @@ FUSIONS = {
     "by channel: double + triple": ("double, by channel", "triple, by channel"),
     "by channel: triple + i-v.": ("triple, by channel", "i-vector + cosine"),
 }
+# As many as colours.
+IN_FIGURE = (
+    "i-vector + cosine",
+    "i-vector, channel kept",
+    "i-vector + PLDA",
+    "softmax",
+    "double, k = 10",
+    "double, pooled, k = 10",
+    "triple, pooled, strict",
+    "double, by channel",
+    "triple, by channel",
+    "by channel: triple + i-v.",
+)
 
 
 def load_speech(folder, *, cmvn, n_frames):
@@ -88,7 +101,7 @@ def main():
     parser.add_argument(
         "--only", nargs="*", choices=["softmax", "am_softmax", *SIAMESE], help="networks to train"
     )
-    parser.add_argument("--figure", help="write the DET curves to this file")
+    parser.add_argument("--figure", help="write DET curves to this file")
     options = parser.parse_args()
     X, speakers = load_speech(options.data, cmvn=not options.no_cmvn, n_frames=options.frames)
     if options.no_cmvn:
@@ -169,8 +182,8 @@ def main():
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots(figsize=(6, 6))
-        for name, values in scores.items():
-            DetDisplay.from_predictions(genuine, values, name=name, ax=ax)
+        for name in [name for name in IN_FIGURE if name in scores]:
+            DetDisplay.from_predictions(genuine, scores[name], name=name, ax=ax)
         plt.savefig(options.figure, bbox_inches="tight", dpi=150)
 
 

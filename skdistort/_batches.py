@@ -1,7 +1,9 @@
 """Batches for training: shuffled, balanced over classes, or made of mined triplets.
 
 Each is a way of drawing row numbers; :class:`IndexedBatches` turns the numbers into arrays. All
-batches of an epoch have one size, so that a backend compiles the training step once.
+batches of an epoch have one size, so that a backend compiles the training step once. Batches that
+come ready-made are in `_image_streams`; which samples are clients and impostors is decided in
+:mod:`skdistort.selection`.
 """
 
 from functools import partial

@@ -29,9 +29,16 @@ def read_batch(dataset, index):
     Raises
     ------
     ValueError
-        If there are weights of the samples.
+        If it is something else, or there are weights of the samples.
     """
-    images, classes, weights = keras.utils.unpack_x_y_sample_weight(dataset[index])
+    batch = dataset[index]
+    parts = batch if isinstance(batch, (list, tuple)) else (batch,)
+    if not 1 <= len(parts) <= 3 or any(isinstance(part, dict) for part in parts):
+        raise ValueError(
+            "X must give batches of images, (images,) or (images, classes), each an array; its "
+            f"batch {index} is a {type(batch).__name__} of {len(batch)}."
+        )
+    images, classes, weights = keras.utils.unpack_x_y_sample_weight(batch)
     if weights is not None:
         raise ValueError("X has batches with sample weights, which no estimator takes.")
     return _to_numpy(images), None if classes is None else _to_numpy(classes)

@@ -291,7 +291,7 @@ class Decoder:
         # scikit-learn's own warns where another release of it was used to fit.
         estimator.__setstate__(fitted)
         with config_context(enable_metadata_routing=True):
-            for method, requests in node["requests"].items():
+            for method, requests in node.get("requests", {}).items():
                 getattr(estimator, f"set_{method}_request")(**requests)
         return estimator
 

@@ -110,6 +110,11 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
         """Check images in memory, of which there must be some number at the least."""
         if reset:
             _check_callbacks(self.callbacks)
+        if hasattr(X, "__iter__") and not hasattr(X, "__getitem__"):
+            raise TypeError(
+                f"X is a {type(X).__name__}, which can only be walked through: give an array, an "
+                "ImageFolder or a keras.utils.PyDataset."
+            )
         rows, layout = split_layout(X)
         if not reset and layout is not None and with_channels(layout) != self.image_shape_:
             raise ValueError(

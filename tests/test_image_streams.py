@@ -172,6 +172,27 @@ def test_errors_of_batches(frozen):
         with pytest.raises(ValueError, match="PyDataset of 0 batches"):
             use(Batches(X[:0], y[:0]))
 
+    class Odd(Batches):
+        batch = None
+
+        def __getitem__(self, index):
+            return self.batch
+
+    for batch, message in (
+        ({"image": X[:50]}, "its batch 0 is a dict of 1"),
+        (({"image": X[:50]}, y[:50]), "its batch 0 is a tuple of 2"),
+        (X[:50].tolist(), "its batch 0 is a list of 50"),
+    ):
+        odd = Odd(X, y)
+        odd.batch = batch
+        with pytest.raises(ValueError, match=message):
+            embedder.fit(odd)
+    for walked in (iter(X), set(y), (row for row in X)):
+        with pytest.raises(TypeError, match="can only be walked through"):
+            embedder.fit(walked, y)
+        with pytest.raises(TypeError, match="can only be walked through"):
+            fitted.transform(walked)
+
     class Endless(Batches):
         num_batches = None
 

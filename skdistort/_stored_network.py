@@ -1,8 +1,8 @@
 """A trained network as plain data: its configuration and its numpy weights.
 
 This is what a fitted estimator keeps instead of a Keras model, so that it pickles small and
-carries no optimiser, graph or device. What networks there are is in :mod:`skdistort.networks`, how they
-are written to files in `_model_networks`.
+carries no optimiser, graph or device. What networks there are is in :mod:`skdistort.networks`, how
+they are written to files in `_model_networks`.
 """
 
 import json

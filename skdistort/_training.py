@@ -22,7 +22,13 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def attach(self, optimizer):
-        """Make the variables; a step of an optimiser reads no others than its own."""
+        """Make the variables; a step of an optimiser reads no others than its own.
+
+        Parameters
+        ----------
+        optimizer : keras.optimizers.Optimizer
+            Whose learning rate this is.
+        """
         self.start = optimizer.add_variable((), name="start")
         self.n_steps = optimizer.add_variable((), name="n_steps")
 

@@ -2,8 +2,8 @@
 
 Each has scikit-learn's scorer signature ``(estimator, X, y=None)``, higher is better, and none
 depends on the weights of the training loss, so that a search over those compares like with like.
-The estimator is a fitted :class:`skdistort.DistortionGenerator`, or a pipeline that ends in one. What
-is measured lives in :mod:`skdistort.metrics`.
+The estimator is a fitted :class:`skdistort.DistortionGenerator`, or a pipeline that ends in one.
+What is measured lives in :mod:`skdistort.metrics`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ seen, test = speakers < 40, speakers >= 40
 # ---------------------------------------------------------------------------------------------
 # Clients and impostors come from one database here. Paper B takes impostors from a second one; from
 # that, the double branch learns to tell the databases apart rather than the speakers
-# (:doc:`what was measured </measurements>`).
+# (:doc:`what was measured </measurements_speakers>`).
 ubm = UniversalBackgroundModel(32)
 space = make_pipeline(CepstralCoefficients(13), IVectorExtractor(30, ubm=ubm, random_state=0))
 network = {"filters": (8, 16), "epochs": 6, "learning_rate": 5e-3, "random_state": 0}

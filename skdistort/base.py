@@ -110,7 +110,8 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
         """Check images in memory, of which there must be some number at the least."""
         if reset:
             _check_callbacks(self.callbacks)
-        if hasattr(X, "__iter__") and not hasattr(X, "__getitem__"):
+        # Some sparse arrays, of which scikit-learn tells, have no items either.
+        if hasattr(X, "__iter__") and not (hasattr(X, "__getitem__") or hasattr(X, "shape")):
             raise TypeError(
                 f"X is a {type(X).__name__}, which can only be walked through: give an array, an "
                 "ImageFolder or a keras.utils.PyDataset."

@@ -21,8 +21,6 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 from skdistort import PLDA, DistortionGenerator, LogMelSpectrogram, TemplateStore, TripletEmbedder
-from skdistort._model_file import read_model, write_model
-from skdistort._template_database import TemplateDatabase
 from skdistort.datasets import read_lfw_pairs, read_photos
 from skdistort.keys import check_keys, rotate_embeddings
 from skdistort.metrics import (
@@ -37,6 +35,8 @@ from skdistort.metrics import (
     unlinkability,
 )
 from skdistort.persistence import load
+from skdistort.persistence._file import read_model, write_model
+from skdistort.templates._database import TemplateDatabase
 from skdistort.trials import read_trials
 
 DOCUMENTED = ValueError, TypeError, OSError

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort._images import from_unit_range
 from skdistort.datasets import load_images
+from skdistort.images._layout import from_unit_range
 from skdistort.metrics import (
     VerificationReport,
     baseline_templates,

@@ -20,12 +20,12 @@ from sklearn.pipeline import make_pipeline
 
 from skdistort import SiameseVerifier
 from skdistort.audio import CepstralCoefficients, LogMelSpectrogram
-from skdistort.baselines import SoftmaxEmbedder
 from skdistort.displays import DetDisplay
 from skdistort.fusion import ScoreFusion
 from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel
 from skdistort.metrics import bootstrap_interval, equal_error_rate, min_dcf
 from skdistort.plda import PLDA
+from skdistort.verification import SoftmaxEmbedder
 
 # Mode, neighbours, lowest cosine of a client and what is learned from. With A and B as one, no
 # network can learn to tell the two apart instead of comparing. "by channel" learns from the same

@@ -24,8 +24,8 @@ from statistics import median
 
 import numpy as np
 
-from skdistort._template_database import TemplateDatabase
-from skdistort._template_gallery import Gallery
+from skdistort.templates._database import TemplateDatabase
+from skdistort.templates._gallery import Gallery
 
 # Templates of one enrolment of the writer, and bytes of each: several pages, to be cut in two.
 BATCH, SIZE = 5, 5000

@@ -31,8 +31,8 @@ _BROWSER_SECONDS = 300
 # What the library's own modules share, under names that need no underscore to keep users away.
 _INTERNAL = {
     "skdistort.__main__",
-    "skdistort.base",
-    "skdistort.baselines.CosineLogits",
+    "skdistort.training._base",
+    "skdistort.verification._softmax.CosineLogits",
     "skdistort.displays.import_matplotlib",
     "skdistort.persistence.PersistenceMixin",
 }

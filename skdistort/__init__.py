@@ -6,7 +6,7 @@ Estimators are imported on first use, so that :mod:`skdistort.metrics` works wit
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from ._version import __version__
 
 _LAZY = {
     "CepstralCoefficients": "skdistort.audio",
@@ -16,7 +16,7 @@ _LAZY = {
     "PLDA": "skdistort.plda",
     "ScoreFusion": "skdistort.fusion",
     "SiameseVerifier": "skdistort.verification",
-    "SoftmaxEmbedder": "skdistort.baselines",
+    "SoftmaxEmbedder": "skdistort.verification",
     "TemplateStore": "skdistort.templates",
     "TripletEmbedder": "skdistort.embedding",
     "UniversalBackgroundModel": "skdistort.ivector",
@@ -46,14 +46,13 @@ if TYPE_CHECKING:
     from . import metrics
     from .attacks import protection_report
     from .audio import CepstralCoefficients, LogMelSpectrogram
-    from .baselines import SoftmaxEmbedder
     from .distortion import DistortionGenerator
     from .embedding import TripletEmbedder
     from .fusion import ScoreFusion
     from .ivector import IVectorExtractor, UniversalBackgroundModel
     from .plda import PLDA
     from .templates import TemplateStore
-    from .verification import SiameseVerifier
+    from .verification import SiameseVerifier, SoftmaxEmbedder
 else:
     # Not for type checkers, to which every name would be in the module.
     def __getattr__(name):

@@ -90,7 +90,7 @@ def _train(data, options):
 
 
 def _report(generator, X, y, options):
-    from ._images import from_unit_range
+    from .images._layout import from_unit_range
     from .metrics import (
         VerificationReport,
         baseline_templates,
@@ -126,7 +126,7 @@ def _report(generator, X, y, options):
 
 
 def _draw(images, templates, curves, path):
-    from ._replacing import replacing
+    from ._files import replacing
     from .plotting import plot_overview
 
     try:

@@ -11,24 +11,20 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
-from . import _batches
 from ._backend import keras
-from ._compiled import architecture
-from ._image_streams import ImageStream, StreamedBatches
-from ._mined_triplets import fit_selection_space, triplet_batches
-from ._stored_network import StoredNetwork
-from .base import (
-    TRAINING_CONSTRAINTS,
-    KerasTransformer,
-    all_or_nothing,
-    encode_classes,
-    spawn_rng,
-)
+from ._labels import encode_classes
+from .images._streams import ImageStream
 from .losses import batch_triplet_loss, stacked_triplet_loss
 from .metrics import equal_error_rate, pair_scores
 from .mining import MINERS
 from .networks import build_encoder, check_filters
+from .networks._pool import architecture
+from .networks._stored import StoredNetwork
 from .selection import select_clients_and_impostors
+from .selection._space import fit_selection_space
+from .training import _batches
+from .training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
+from .training._batches import StreamedBatches, spawn_rng, triplet_batches
 
 
 class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):

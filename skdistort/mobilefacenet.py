@@ -12,8 +12,8 @@ import os
 import numpy as np
 
 from ._backend import keras
-from ._images import check_pixel_range
 from ._typing import FilePath
+from .images._layout import check_pixel_range
 from .networks import UnitLength
 
 layers = keras.layers

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from ._images import as_images
 from .displays import DetDisplay, import_matplotlib
+from .images._layout import as_images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

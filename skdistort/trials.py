@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
+from ._files import numbered_lines, replacing
 from ._labels import refuse_missing
-from ._replacing import replacing
-from ._text_lines import numbered_lines
 from ._typing import FilePath, Names, Seed
 
 

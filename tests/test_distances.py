@@ -4,12 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from _support import evaluate, gradients, properties
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import distance as scipy_distance
 from skimage.metrics import structural_similarity
+from support.backends import evaluate, gradients, properties
 
 from skdistort.distances import (
     IMAGE_DISTANCES,

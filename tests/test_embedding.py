@@ -179,7 +179,7 @@ def test_refuses_parameters(params, match):
     ],
 )
 def test_refuses_data_before_training(images, labels, match, monkeypatch):
-    monkeypatch.setattr("skdistort.base.train", None)
+    monkeypatch.setattr("skdistort.training._base.train", None)
     with pytest.raises(ValueError, match=match):
         TripletEmbedder().fit(images, labels)
 

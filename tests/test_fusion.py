@@ -1,6 +1,5 @@
 """Fusion and calibration of scores against the formulas, a direct fit and known ratios."""
 
-import _contract as contract
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from sklearn.utils.estimator_checks import (
     check_param_validation,
     parametrize_with_checks,
 )
+from support import contract
 
 from skdistort.fusion import ScoreFusion
 from skdistort.metrics import equal_error_rate

@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 import pytest
-from _support import properties
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backends import properties
 
 from skdistort.keys import check_keys, key_check, key_rotation, rotate_embeddings
 

@@ -4,9 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from _support import evaluate, gradients, properties, to_tensor
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backends import evaluate, gradients, properties, to_tensor
 
 from skdistort.losses import (
     batch_triplet_loss,

@@ -11,15 +11,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from _support import evaluate, gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from support.backends import evaluate, gradients
 
 from skdistort._backend import keras
-from skdistort._embedders import check_embedder
-from skdistort._stored_network import StoredNetwork
+from skdistort.distortion._embedder import check_embedder
 from skdistort.mobilefacenet import load_mobilefacenet
+from skdistort.networks._stored import StoredNetwork
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)

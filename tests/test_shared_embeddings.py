@@ -6,8 +6,9 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
-from skdistort import DistortionGenerator, TripletEmbedder, _distorting
+from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort._shared_embeddings import SharedEmbeddings
+from skdistort.distortion import _distorting
 
 N_BYTES = 4 * 8
 

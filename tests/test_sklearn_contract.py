@@ -1,12 +1,12 @@
 """scikit-learn's contract: all of its checks, none expected to fail, none skipped."""
 
-import _contract as contract
 import keras
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from support import contract
 
 from skdistort import DistortionGenerator, SiameseVerifier, TripletEmbedder
-from skdistort.baselines import SoftmaxEmbedder
+from skdistort.verification import SoftmaxEmbedder
 
 TINY = {"epochs": 1, "filters": (2,), "random_state": 0}
 ESTIMATORS = [

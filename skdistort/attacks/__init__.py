@@ -8,15 +8,19 @@ unlinkability do not live here: see :mod:`skdistort.metrics`. Other template pro
 compare with are in :mod:`skdistort.template_baselines`.
 """
 
-from ._closed_form import AffineInversion, BlindGuess, NegationInversion, RidgeInversion
-from ._kernel import KernelInversion
+from ._closed_form import (
+    AffineInversion,
+    BlindGuess,
+    KernelInversion,
+    NegationInversion,
+    RidgeInversion,
+)
 from ._key_recovery import key_recovery_curve, recover_rotation, smallest_sufficient
 from ._linkage import LinkagePairs, TemplateLinker, draw_linkage_pairs
-from ._matching import decision_thresholds, match_rate, paired_scores
-from ._multiplicity import pool_embeddings
+from ._measures import decision_thresholds, match_rate, paired_scores, reconstruction_quality
 from ._network import NetworkInversion
-from ._reconstruction import reconstruction_quality
 from ._report import ProtectionReport, protection_report
+from ._subjects import pool_embeddings
 
 __all__ = [
     "AffineInversion",

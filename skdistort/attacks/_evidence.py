@@ -6,8 +6,7 @@ Who attacks what with which knowledge is in :mod:`skdistort.attacks._sections`.
 import numpy as np
 
 from ..metrics import pair_scores, verification_report
-from ._matching import decision_thresholds, match_rate
-from ._reconstruction import reconstruction_quality
+from ._measures import decision_thresholds, match_rate, reconstruction_quality
 
 _STRICT = ("fmr_1%", "fmr_0.1%")
 

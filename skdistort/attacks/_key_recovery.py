@@ -14,7 +14,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.utils import check_random_state
 
 from .._typing import Seed
-from ._matching import match_rate
+from ._measures import match_rate
 
 # Known pairs are drawn so many times for each number of them.
 _N_DRAWS = 5

@@ -9,14 +9,15 @@ from functools import partial
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
-from .. import _batches
 from .._backend import keras
-from .._compiled import architecture
-from .._stored_network import StoredNetwork
-from .._training import train
-from ..base import TRAINING_CONSTRAINTS, spawn_rng
 from ..distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
 from ..networks import build_decoder, build_unet, check_filters
+from ..networks._pool import architecture
+from ..networks._stored import StoredNetwork
+from ..training import _batches
+from ..training._base import TRAINING_CONSTRAINTS
+from ..training._batches import spawn_rng
+from ..training._loop import train
 from ._inversion import InversionAttack
 
 _TRAINING_PARAMETERS = (

@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._labels import refuse_missing
 from .._typing import Seed
-from ..base import spawn_rng
 from ..displays import import_matplotlib
 from ..metrics._tables import format_table
+from ..training._batches import spawn_rng
 from . import _sections
 from ._evidence import Evidence
 from ._key_recovery import smallest_sufficient

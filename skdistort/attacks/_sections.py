@@ -6,17 +6,21 @@ fed and judged by is :class:`skdistort.attacks._evidence.Evidence`.
 
 import numpy as np
 
-from ..base import spawn_rng
 from ..keys import rotate_embeddings
 from ..metrics import unlinkability
-from ._closed_form import AffineInversion, BlindGuess, NegationInversion, RidgeInversion
-from ._kernel import KernelInversion
+from ..training._batches import spawn_rng
+from ._closed_form import (
+    AffineInversion,
+    BlindGuess,
+    KernelInversion,
+    NegationInversion,
+    RidgeInversion,
+)
 from ._key_recovery import key_recovery_curve
 from ._linkage import TemplateLinker, draw_linkage_pairs
-from ._matching import match_rate, paired_scores
-from ._multiplicity import pool_embeddings
+from ._measures import match_rate, paired_scores
 from ._network import NetworkInversion
-from ._subjects import draw_companions
+from ._subjects import draw_companions, pool_embeddings
 
 
 def invert(evidence, training, rng):

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import keras
-from .._embedders import check_embedder, fit_embedder
-from .._images import as_images, from_unit_range, restore_layout, split_layout, to_unit_range
+from ..distortion._embedder import check_embedder, fit_embedder
+from ..images._layout import as_images, from_unit_range, restore_layout, split_layout, to_unit_range
 
 _KEY_BYTES = 16
 

@@ -20,7 +20,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._images import infer_image_shape, split_layout
+from ..images._layout import infer_image_shape, split_layout
 from ..persistence import PersistenceMixin
 
 

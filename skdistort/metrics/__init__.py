@@ -16,17 +16,8 @@ from ._distortion import (
     distortion_report,
     ridge_inversion,
 )
-from ._image_distances import (
-    abs_pearson,
-    dssim,
-    edge_correlation,
-    l1,
-    mse,
-    pointwise_r2,
-    rmse,
-)
+from ._image_distances import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
 from ._pairs import iter_pair_scores, pair_scores
-from ._report import VerificationReport, verification_report
 from ._streaming import pairwise_equal_error_rate, streaming_equal_error_rate
 from ._unlinkability import Unlinkability, unlinkability
 from ._verification import (
@@ -39,6 +30,7 @@ from ._verification import (
     fnmr_at_fmr,
     operating_points,
 )
+from ._verification_report import VerificationReport, verification_report
 
 __all__ = [
     "BootstrapInterval",

@@ -19,17 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
-from .._images import as_images, to_unit_range
 from .._typing import Seed
-from ._image_distances import (
-    abs_pearson,
-    dssim,
-    edge_correlation,
-    l1,
-    mse,
-    pointwise_r2,
-    rmse,
-)
+from ..images._layout import as_images, to_unit_range
+from ._image_distances import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
 from ._ridge import fit_ridge
 from ._tables import format_table
 

@@ -1,8 +1,8 @@
 """Distances and correlations between two stacks of images, one number for each pair of images.
 
 What lives here is plain numpy on pixels in [0, 1], computed in float64 on a few images at a time.
-Scaling pixels to [0, 1] does not live here (:func:`skdistort._images.to_unit_range`), nor do the
-differentiable twins for training (:mod:`skdistort.distances`).
+Scaling pixels to [0, 1] lives in :mod:`skdistort.images._layout`, the differentiable twins for
+training in :mod:`skdistort.distances`.
 
 Paper A below is Zakharov, Kuznetsov, Frontoni, "Unrecognizable Yet Identifiable: Image Distortion
 with Preserved Embeddings".

@@ -8,7 +8,7 @@ from ._blocks import check_filters
 from ._encoder import build_encoder
 from ._generators import build_decoder, build_unet
 from ._layers import PixelScaling, SelfAttentivePooling, UnitLength, scale_pixels
-from ._siamese import build_pair_head, build_vgg_encoder
+from ._vgg import build_pair_head, build_vgg_encoder
 
 __all__ = [
     "PixelScaling",

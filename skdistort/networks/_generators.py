@@ -1,6 +1,6 @@
 """The generators of distorted images: a U-Net, and a decoder of embeddings.
 
-How they are put before F and trained does not live here: see :mod:`skdistort._generators`.
+How they are put before F and trained does not live here: see :mod:`skdistort.distortion._training`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ with. The trivial templates that need no parameters are in
 
 from ._functions import biohash, hamming_similarity, iom_hash, mlp_hash
 from ._hashing import BioHashing, IoMHashing, MLPHash
-from ._images import GaussianBlur, Pixelation
+from ._image_filters import GaussianBlur, Pixelation
 
 __all__ = [
     "BioHashing",

@@ -1,0 +1,163 @@
+"""A trained network as plain data: its configuration and its numpy weights.
+
+This is what a fitted estimator keeps instead of a Keras model, so that it pickles small and
+carries no optimiser, graph or device. What networks there are is in :mod:`skdistort.networks`, how
+they are written to files in `_model_networks`.
+"""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+from .._backend import keras
+from ..images._layout import row_multiple
+from ._pool import ModelPool, architecture
+
+_PREDICTORS = ModelPool(8)
+
+
+class StoredNetwork:
+    """Configuration and weights of a Keras model, rebuilt into one on first use.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A built model whose layers Keras can serialise.
+
+    Attributes
+    ----------
+    config : str
+        The model's architecture, in Keras's JSON.
+    weights : list of ndarray
+        Its weights, in the order of ``model.get_weights()``.
+    """
+
+    # What is made when it is first asked for, and left out of pickles.
+    _model = _architecture = _distribution = None
+
+    def __init__(self, model):
+        self.config = without_compilation(model.to_json())
+        self.weights = model.get_weights()
+
+    @property
+    def model(self):
+        """Rebuild the network when first asked for, and where Keras distributes variables anew.
+
+        Returns
+        -------
+        keras.Model
+            The network, uncompiled.
+        """
+        distribution = keras.distribution.distribution()
+        if self._model is None or self._distribution is not distribution:
+            self._model, self._distribution = self.rebuild(), distribution
+            self._model.trainable = False
+        return self._model
+
+    def rebuild(self):
+        """Build the network anew, to be trained on.
+
+        Returns
+        -------
+        keras.Model
+            A model of its own, with the stored weights.
+        """
+        model = keras.models.model_from_json(self.config)
+        model.set_weights(self.weights)
+        return model
+
+    def predict(self, X, batch_size):
+        """Apply the network in inference mode, batch by batch.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, ...)
+            Inputs.
+        batch_size : int
+            Rows at a time, rounded up to a :func:`row_multiple`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, ...), dtype float32
+            Outputs.
+        """
+        multiple = row_multiple(X.shape[1:])
+        padding = np.zeros((-len(X) % multiple, *X.shape[1:]), dtype=X.dtype)
+        padded = np.concatenate([X, padding]) if len(padding) else X
+        batch_size += -batch_size % multiple
+        with _PREDICTORS.borrow(self._pool_key(), self._build_predictor) as predictor:
+            if predictor.weights is not self.weights:
+                predictor.model.set_weights(self.weights)
+                predictor.weights = self.weights
+            found = _apply(predictor.model, padded, batch_size)[: len(X)]
+        # A network of the caller's own may end in a lower precision.
+        return found.astype(np.float32, copy=False)
+
+    def _pool_key(self):
+        if self._architecture is None:
+            self._architecture = architecture(self.config)
+        return self._architecture
+
+    def _build_predictor(self):
+        model = self.rebuild()
+        model.trainable = False
+        # The property, unlike compile(), would take "auto" for True.
+        if jit_mode() is False:
+            model.jit_compile = False
+        return SimpleNamespace(model=model, weights=self.weights)
+
+    def __getstate__(self):
+        return {"config": self.config, "weights": self.weights}
+
+
+def _apply(model, X, batch_size):
+    """Apply a model to rows, so many at a time."""
+    # Keras spreads over several devices what it batches itself; for that it makes a dataset, which
+    # on TensorFlow takes as long as a thousand small images.
+    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+    if keras.distribution.distribution() is not None or replicas > 1:
+        return model.predict(X, batch_size=batch_size, verbose=0)
+    starts = range(0, len(X), batch_size)
+    batches = (keras.ops.convert_to_tensor(X[i : i + batch_size]) for i in starts)
+    return np.concatenate([model.predict_on_batch(batch) for batch in batches])
+
+
+def without_compilation(config):
+    """Leave out with which optimiser and loss a model was compiled, which may be functions.
+
+    Parameters
+    ----------
+    config : str
+        Keras's JSON.
+
+    Returns
+    -------
+    str
+        The same text where no model in it was compiled.
+    """
+    found = False
+
+    def strip(node):
+        nonlocal found
+        if node.get("compile_config"):
+            node["compile_config"], found = {}, True
+        return node
+
+    description = json.loads(config, object_hook=strip)
+    return json.dumps(description) if found else config
+
+
+def jit_mode():
+    """Find the ``jit_compile`` setting that is fastest here.
+
+    Returns
+    -------
+    bool or "auto"
+        False for TensorFlow without a GPU, where XLA's convolutions take about four times as
+        long as the plain ones; Keras's own choice otherwise.
+    """
+    # Keras cannot list torch's devices, and jax raises where there is none of the kind.
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    return "auto" if keras.distribution.list_devices("gpu") else False

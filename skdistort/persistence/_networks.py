@@ -1,0 +1,227 @@
+"""Keras networks in the file of a saved estimator: which ones may be built from it.
+
+Keras looks up classes and functions by the names that a configuration gives, some of which run
+code of the file or read other files. Here a configuration is held to a list of what only
+computes, before Keras sees it. The file itself is the matter of :mod:`skdistort.persistence._file`.
+"""
+
+import json
+import warnings
+
+from .._backend import keras
+
+# Registers the layers in `_OUR_LAYERS`, without which Keras would look for them by module.
+from ..networks import PixelScaling, SelfAttentivePooling, UnitLength
+from ..networks._stored import StoredNetwork, without_compilation
+
+_OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength)
+
+# A list of what is harmless, not of what is known to do harm (Lambda, TorchModuleWrapper, JaxLayer,
+# FlaxLayer, TFSMLayer, lookups that read a vocabulary): later releases of Keras add layers.
+_COMPUTING = {
+    "keras": "DTypePolicy Functional Sequential",
+    "keras.src.models.functional": "Functional",
+    # Keras 3.7 writes it between layers of different precision.
+    "keras.src.ops.core": "Cast",
+    "keras.layers": """
+        Activation ELU LeakyReLU PReLU ReLU Softmax
+        Dense EinsumDense Embedding Identity InputLayer Masking
+        Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose
+        DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D
+        AveragePooling1D AveragePooling2D AveragePooling3D
+        MaxPooling1D MaxPooling2D MaxPooling3D
+        GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
+        GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
+        BatchNormalization GroupNormalization LayerNormalization RMSNormalization
+        SpectralNormalization UnitNormalization
+        ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise
+        SpatialDropout1D SpatialDropout2D SpatialDropout3D
+        Cropping1D Cropping2D Cropping3D Flatten Permute RepeatVector Reshape
+        UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+        Add Average Concatenate Dot Maximum Minimum Multiply Subtract
+        AdditiveAttention Attention GroupQueryAttention MultiHeadAttention
+        Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell RNN
+        SimpleRNN SimpleRNNCell StackedRNNCells TimeDistributed
+        CenterCrop Normalization Rescaling Resizing
+        """,
+    "keras.initializers": """
+        Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity LecunNormal LecunUniform
+        Ones Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
+        """,
+    "keras.regularizers": "L1 L1L2 L2 OrthogonalRegularizer",
+    "keras.constraints": "MaxNorm MinMaxNorm NonNeg UnitNorm",
+}
+_ALLOWED = {f"{module}.{name}" for module, names in _COMPUTING.items() for name in names.split()}
+# What Keras writes for values, and reads without looking anything up.
+_VALUES = {"__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__"}
+
+
+def is_keras_object(value):
+    """Tell whether a parameter's value is a Keras layer, of which a model is one.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return isinstance(value, keras.layers.Layer)
+
+
+def describe_keras_object(layer):
+    """Describe a layer or model as plain data.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        A layer, built or not, or a model.
+
+    Returns
+    -------
+    config : str
+        Keras's JSON.
+    weights : list of ndarray
+        Its weights.
+
+    Raises
+    ------
+    ValueError
+        If Keras cannot describe it.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Of lambdas: those of a loss are left out, those of a layer refused.
+            warnings.simplefilter("ignore")
+            config = json.dumps(keras.saving.serialize_keras_object(layer))
+    except Exception as error:
+        raise ValueError(f"Keras has no configuration of it: {error}") from error
+    return without_compilation(config), layer.get_weights()
+
+
+def build_keras_object(config, weights):
+    """Build a layer or model from a description that :func:`check_config` has passed.
+
+    Parameters
+    ----------
+    config : str
+        Keras's JSON.
+    weights : list of ndarray
+        Its weights.
+
+    Returns
+    -------
+    keras.layers.Layer
+        The layer or model.
+    """
+    layer = keras.saving.deserialize_keras_object(json.loads(config))
+    layer.set_weights(weights)
+    return layer
+
+
+def make_stored_network(config, weights):
+    """Put a network together from a description that :func:`check_config` has passed.
+
+    Parameters
+    ----------
+    config : str
+        Keras's JSON.
+    weights : list of ndarray
+        Its weights.
+
+    Returns
+    -------
+    StoredNetwork
+        The network, not built yet.
+    """
+    network = StoredNetwork.__new__(StoredNetwork)
+    network.config, network.weights = config, weights
+    return network
+
+
+def check_config(config, trusted=None):
+    """Check that a configuration names nothing but what only computes.
+
+    Parameters
+    ----------
+    config : str
+        Keras's JSON.
+    trusted : iterable of type or callable, or None, default=None
+        Layers and functions that are allowed beside those of the list here. None stands for all
+        that `trusted` can have when the file is loaded: what is of Keras or registered with it.
+
+    Raises
+    ------
+    ValueError
+        If it names anything else, or is not Keras's JSON.
+    """
+    description = json.loads(config) if isinstance(config, str) else None
+    if not isinstance(description, dict):
+        raise ValueError("a network's configuration is not an object in JSON")
+    given = trusted or ()
+    allowed = _ALLOWED.union(*map(_names_in_keras, given))
+    registered = set(map(_registered_name, (*_OUR_LAYERS, *given)))
+    for node in _walk(description):
+        for name in _registrations(node):
+            # What is not registered, Keras would look for in the module that the file names.
+            known = keras.saving.get_registered_object(name) is not None
+            if not known or not (trusted is None or name in registered):
+                raise _refusal(name)
+        for name in _imports(node):
+            if name not in allowed and not (trusted is None and name.startswith("keras.")):
+                raise _refusal(name.removeprefix("None."))
+
+
+def _walk(value):
+    """Go through a value of JSON and all that is in it."""
+    values = [value]
+    while values:
+        value = values.pop()
+        yield value
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+
+
+def _registrations(node):
+    """Names that Keras looks up among what was registered: in a string, a class, a function."""
+    if isinstance(node, str) and ">" in node:
+        yield node
+    elif isinstance(node, dict) and "class_name" in node:
+        if node["class_name"] == "function":
+            yield str(node.get("config"))
+        elif node.get("registered_name") not in (None, node["class_name"]):
+            yield str(node["registered_name"])
+
+
+def _imports(node):
+    """Names that Keras looks up in modules."""
+    if not isinstance(node, dict) or "class_name" not in node:
+        return
+    name = node["class_name"]
+    if not isinstance(name, str):
+        yield repr(name)
+    elif name not in (*_VALUES, "function") and node.get("registered_name") in (None, name):
+        yield f"{node.get('module')}.{name}"
+
+
+def _registered_name(item):
+    return keras.saving.get_registered_name(item)
+
+
+def _names_in_keras(item):
+    """Names by which Keras's own configurations may mean a class."""
+    name = item.__name__
+    public = {f"keras.layers.{name}"} if getattr(keras.layers, name, None) is item else set()
+    return public | {f"{item.__module__}.{name}"}
+
+
+def _refusal(name):
+    return ValueError(
+        f"a network names {name!r}, which is not among the layers that are known to run no code of "
+        "the file and is not in trusted; trusted=[...] takes the registered class, if you trust it"
+    )

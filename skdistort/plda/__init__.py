@@ -1,0 +1,5 @@
+"""Probabilistic linear discriminant analysis: likelihood ratios of pairs of vectors."""
+
+from ._plda import PLDA, llr_matrix, pair_llr
+
+__all__ = ["PLDA", "llr_matrix", "pair_llr"]

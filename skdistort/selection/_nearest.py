@@ -1,0 +1,220 @@
+"""Exact blockwise search for the nearest vectors by cosine, the engine of `selection`.
+
+What is searched for, and how a caller asks for it, is in :mod:`skdistort.selection`.
+
+A block of cosines is one float32 matrix product. Its rounding error is bounded, so it tells which
+pairs may belong to the k nearest; those few are compared again in float64, each pair on its own,
+and so in a way that does not depend on the blocks.
+"""
+
+import numpy as np
+
+# A neighbour is one integer: 1 - cosine in these steps, and its row in the bits below. Sorted
+# integers stand in the order of the neighbours, ties by row.
+_STEPS = 10**9
+_ROW_BITS = 32
+_NONE = np.iinfo(np.int64).max
+# Columns of a block that share one maximum.
+_STRIDE = 8
+# Numbers that the comparison of pairs holds at a time; more do not fit into a core's cache.
+_CHUNK = 2**17
+
+
+def find_nearest(queries, database, k, bounds, codes, database_codes, block_size):
+    """Find the nearest vectors of every query, once for each pair of bounds.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, d)
+        Finite vectors of at most 1e150. Those of zeros have no neighbours and are none.
+    database : ndarray of shape (n_database, d) or None
+        Vectors to choose from. None means `queries`, for half the work.
+    k : int
+        The most neighbours of one query.
+    bounds : list of (float, float)
+        The lowest and the highest cosine of a neighbour, both included.
+    codes, database_codes : ndarray of int or None
+        Groups of the queries and of the database; a neighbour is of another group.
+    block_size : int
+        Queries, and vectors of the database, compared at a time.
+
+    Returns
+    -------
+    list of ndarray of int, shape (n_queries, k)
+        For each of `bounds` the rows of the database, the most similar first, then -1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort.selection._nearest import find_nearest
+    >>> X = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    >>> [found.tolist() for found in find_nearest(X, X, 1, [(-1, 1), (-1, 0)], None, None, 2)]
+    [[[0], [1], [2]], [[2], [-1], [0]]]
+    """
+    left = _Directions(queries, codes)
+    right = left if database is None else _Directions(database, database_codes)
+    searches = [_Search(left, right, k, lowest, highest) for lowest, highest in bounds]
+    # A search removes what is above its highest cosine, and so for those after it.
+    by_highest = sorted(searches, key=lambda search: search.highest, reverse=True)
+    size = _padded(min(block_size, max(len(left), len(right))))
+    buffer = np.empty((size, size), dtype=np.float32)
+    for rows in _slices(len(left), block_size):
+        for columns in _slices(len(right), block_size):
+            if right is left and columns.start < rows.start:
+                continue
+            padded, cosines = _views(buffer, rows, columns)
+            np.matmul(left.unit[rows], right.unit[columns].T, out=cosines)
+            if codes is not None:
+                _remove_own_group(cosines, left.codes[rows], right.codes[columns])
+            for search in by_highest:
+                search.remove_above(padded)
+                search.update(padded, rows, columns)
+                if right is left and columns.start > rows.start:
+                    search.update(padded.T, columns, rows)
+    return [search.neighbours() for search in searches]
+
+
+class _Directions:
+    """Vectors that have a direction, sorted by group, and their unit vectors in float32."""
+
+    def __init__(self, X, codes):
+        everything = np.arange(len(X))
+        lengths = np.sqrt(_dot_products(X, everything, X, everything))
+        self.X, self.n_rows = X, len(X)
+        self.order = everything if codes is None else np.argsort(codes, kind="stable")
+        self.order = self.order[lengths[self.order] > 0]
+        self.lengths = lengths[self.order]
+        self.codes = None if codes is None else codes[self.order]
+        self.unit = np.empty((len(self.order), X.shape[1]), dtype=np.float32)
+        for chunk in _slices(len(self.order), max(1, _CHUNK // X.shape[1])):
+            self.unit[chunk] = X[self.order[chunk]] / self.lengths[chunk, None]
+
+    def __len__(self):
+        return len(self.order)
+
+
+class _Search:
+    """The k nearest vectors within two bounds found so far, for every query.
+
+    Parameters
+    ----------
+    left, right : _Directions
+        Queries and database.
+    k : int
+        The most neighbours of one query.
+    lowest, highest : float
+        Cosines a neighbour may have.
+    """
+
+    def __init__(self, left, right, k, lowest, highest):
+        self.left, self.right, self.k = left, right, k
+        self.fewest_steps, self.most_steps = _steps(np.array([highest, lowest]))
+        # Nothing is above 1 but by rounding.
+        self.lowest, self.highest = lowest, highest if highest < 1 else np.inf
+        self.keys = np.full((len(left), k), _NONE, dtype=np.int64)
+        # At most half of eps for each of d sums, the unit vectors and the floor, doubled to
+        # cover the products of such errors; and the rounding to steps.
+        self.error = (left.X.shape[1] + 16) * np.finfo(np.float32).eps + 1 / _STEPS
+
+    def remove_above(self, cosines):
+        """Set what is surely above the highest cosine to -inf."""
+        if self.highest < np.inf:
+            np.copyto(cosines, -np.inf, where=cosines > self.highest + self.error)
+
+    def update(self, cosines, rows, columns):
+        """Take in a block of cosines, padded with -inf, none above the highest one."""
+        keys = self.keys[rows]
+        # Too few maxima would bound the k-th best loosely.
+        stride = _STRIDE if cosines.shape[1] >= 4 * self.k * _STRIDE else 1
+        grouped = cosines.reshape(len(cosines), stride, -1)[: len(keys)]
+        maxima = grouped.max(axis=1)
+        floor = self._floor(keys, maxima)
+        i, group = np.nonzero(maxima >= floor[:, None])
+        hit, member = np.nonzero(grouped[i, :, group] >= floor[i, None])
+        i, j = i[hit], member * maxima.shape[1] + group[hit]
+        self._take_in(keys, i, self._pair_keys(rows.start + i, columns.start + j))
+
+    def neighbours(self):
+        """Rows of the database for every query, zero vectors among them, -1 where none is."""
+        found = np.full((self.left.n_rows, self.k), -1, dtype=np.intp)
+        rows = self.keys & (2**_ROW_BITS - 1)
+        found[self.left.order] = np.where(self.keys == _NONE, -1, rows)
+        return found
+
+    def _floor(self, keys, maxima):
+        """Float32 cosines below which no pair of a block can belong to the k nearest."""
+        kth = 1 - (keys[:, -1] >> _ROW_BITS) / _STEPS
+        floor = np.maximum(kth, self.lowest) - self.error
+        # The first block of a query has no k-th best to beat but its own, and the maxima that
+        # pass for sure are some of its pairs.
+        unfilled = np.flatnonzero(keys[:, -1] == _NONE)
+        if len(unfilled) and maxima.shape[1] >= self.k:
+            passing = maxima[unfilled]
+            passing[passing > self.highest - self.error] = -np.inf
+            rank = maxima.shape[1] - self.k
+            kth = np.partition(passing, rank, axis=1)[:, rank]
+            floor[unfilled] = np.maximum(floor[unfilled], kth - 2 * self.error)
+        return floor.astype(np.float32)
+
+    def _pair_keys(self, i, j):
+        """Keys of pairs of a query and a vector, _NONE for a cosine out of bounds."""
+        left, right = self.left, self.right
+        products = _dot_products(left.X, left.order[i], right.X, right.order[j])
+        steps = _steps(products / (left.lengths[i] * right.lengths[j]))
+        passes = (self.fewest_steps <= steps) & (steps <= self.most_steps)
+        return np.where(passes, (steps << _ROW_BITS) | right.order[j], _NONE)
+
+    def _take_in(self, keys, i, new):
+        """Merge new keys of queries i, sorted by query, into the k smallest of each."""
+        better = new < keys[i, -1]
+        i, new = i[better], new[better]
+        changed, place, counts = np.unique(i, return_inverse=True, return_counts=True)
+        rank = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
+        merged = np.full((len(changed), self.k + counts.max(initial=0)), _NONE)
+        merged[:, : self.k] = keys[changed]
+        merged[place, self.k + rank] = new
+        merged.sort(axis=1)
+        keys[changed] = merged[:, : self.k]
+
+
+def _steps(cosines):
+    """Count the whole steps of 1 - cosine, 0 to 2 * _STEPS."""
+    return np.clip(np.rint((1 - cosines) * _STEPS), 0, 2 * _STEPS).astype(np.int64)
+
+
+def _dot_products(A, i, B, j):
+    """Multiply rows i of A with rows j of B in float64, each pair in the same order of sums."""
+    products = np.empty(len(i))
+    for chunk in _slices(len(i), max(1, _CHUNK // A.shape[1])):
+        left, right = A[i[chunk]].astype(np.float64), B[j[chunk]].astype(np.float64)
+        np.einsum("ij,ij->i", left, right, out=products[chunk])
+    return products
+
+
+def _remove_own_group(cosines, row_codes, column_codes):
+    """Set the cosines of one group's rows and columns, both sorted by group, to -inf."""
+    groups, starts = np.unique(row_codes, return_index=True)
+    stops = np.append(starts[1:], len(row_codes))
+    left = np.searchsorted(column_codes, groups, "left")
+    right = np.searchsorted(column_codes, groups, "right")
+    for g in np.flatnonzero(left < right):
+        cosines[starts[g] : stops[g], left[g] : right[g]] = -np.inf
+
+
+def _slices(n, size):
+    """Cut 0 to n into slices of at most `size`."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _padded(n):
+    """Round up to a multiple of _STRIDE."""
+    return -(-n // _STRIDE) * _STRIDE
+
+
+def _views(buffer, rows, columns):
+    """View a block with its filling of -inf up to whole strides, and the block alone."""
+    n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
+    padded = buffer[: _padded(n_rows), : _padded(n_columns)]
+    padded[n_rows:] = -np.inf
+    padded[:, n_columns:] = -np.inf
+    return padded, padded[:n_rows, :n_columns]

@@ -1,0 +1,1 @@
+"""How every network of the package is trained: batches, one loop, and what estimators share."""

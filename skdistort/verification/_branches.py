@@ -1,0 +1,139 @@
+"""How two branches are compared in training, and pairs of embeddings scored after it.
+
+The networks are in :mod:`skdistort.networks`, the losses proper in :mod:`skdistort.losses`.
+"""
+
+import numpy as np
+
+from .._backend import keras
+from ..losses import pair_cross_entropy, stacked_triplet_loss
+
+# Pairs scored at a time.
+_N_PAIRS = 2**15
+
+
+class BranchComparison(keras.Model):
+    """The double branch in training: log-odds of client pairs, then of impostor pairs.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        Samples to embeddings.
+    head : keras.Model
+        Two embeddings, one after the other, to a log-odds.
+    """
+
+    def __init__(self, encoder, head):
+        super().__init__(dtype="float32")
+        self.encoder = encoder
+        self.head = head
+
+    def call(self, x, training=None):
+        """Compare anchors, clients and impostors that `x` stacks in thirds."""
+        codes = self.encoder(x, training=training)
+        anchors, clients, impostors = keras.ops.split(codes, 3, axis=0)
+        orders = [
+            (anchors, clients),
+            (clients, anchors),
+            (anchors, impostors),
+            (impostors, anchors),
+        ]
+        pairs = [keras.ops.concatenate(order, axis=1) for order in orders]
+        return self.head(keras.ops.concatenate(pairs, axis=0), training=training)
+
+
+def pair_loss(_, logits):
+    """Evaluate the double branch's loss of a batch.
+
+    Parameters
+    ----------
+    _ : None
+        There are no targets.
+    logits : tensor of shape (4 n, 1)
+        What :class:`BranchComparison` gives.
+
+    Returns
+    -------
+    loss : tensor of shape ()
+        Mean cross-entropy.
+    parts : dict of str to tensor of shape ()
+        ``"accuracy"``.
+    """
+    loss, accuracy = pair_cross_entropy(*keras.ops.split(logits, 2, axis=0))
+    return loss, {"accuracy": accuracy}
+
+
+def margin_loss(_, embeddings, margin):
+    """Evaluate the triple branch's loss of a batch.
+
+    Parameters
+    ----------
+    _ : None
+        There are no targets.
+    embeddings : tensor of shape (3 n, m)
+        Anchors, clients and impostors, stacked.
+    margin : float
+        The triplet loss's margin.
+
+    Returns
+    -------
+    loss : tensor of shape ()
+        Mean hinge.
+    parts : dict of str to tensor of shape ()
+        ``"n_active_triplets"``.
+    """
+    loss, n_active = stacked_triplet_loss(embeddings, margin)
+    return loss, {"n_active_triplets": n_active}
+
+
+def score_by_cosine(codes, left, right):
+    """Score pairs of embeddings by the cosine of their angle.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples, m)
+        Embeddings of unit length.
+    left, right : ndarray of int, shape (n_pairs,)
+        Rows of `codes`.
+
+    Returns
+    -------
+    ndarray of shape (n_pairs,), dtype float32
+        Cosines, in ``[-1, 1]``.
+    """
+    return _in_blocks(
+        lambda a, b: np.clip(np.einsum("ij,ij->i", codes[a], codes[b]), -1.0, 1.0), left, right
+    )
+
+
+def score_by_head(head, codes, left, right):
+    """Score pairs of embeddings by a pair head, in both orders.
+
+    Parameters
+    ----------
+    head : StoredNetwork
+        Two embeddings, one after the other, to a log-odds.
+    codes : ndarray of shape (n_samples, m)
+        Embeddings.
+    left, right : ndarray of int, shape (n_pairs,)
+        Rows of `codes`.
+
+    Returns
+    -------
+    ndarray of shape (n_pairs,), dtype float32
+        Means of the log-odds of (left, right) and (right, left).
+    """
+
+    def score(a, b):
+        orders = [np.concatenate([codes[i], codes[j]], axis=1) for i, j in ((a, b), (b, a))]
+        return sum(head.predict(pairs, batch_size=4096)[:, 0] for pairs in orders) / 2
+
+    return _in_blocks(score, left, right)
+
+
+def _in_blocks(score, left, right):
+    scores = np.empty(len(left), dtype=np.float32)
+    for start in range(0, len(left), _N_PAIRS):
+        block = slice(start, start + _N_PAIRS)
+        scores[block] = score(left[block], right[block])
+    return scores

@@ -1,0 +1,312 @@
+"""SoftmaxEmbedder: the baselines of paper B that learn from labels, by classifying identities.
+
+Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification"
+(Interspeech 2020). The verifier they are compared with is in :mod:`skdistort.verification`; the
+i-vector baselines are in :mod:`skdistort.ivector` and :mod:`skdistort.plda`.
+"""
+
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import column_or_1d
+
+from .._backend import keras
+from .._labels import encode_classes
+from ..losses import am_softmax_loss, cross_entropy
+from ..networks import build_vgg_encoder, check_filters
+from ..networks._pool import architecture
+from ..networks._stored import StoredNetwork
+from ..training import _batches
+from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
+from ..training._batches import spawn_rng
+from ._branches import score_by_cosine
+from ._pair_scoring import PairScoringMixin
+
+
+class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTransformer):
+    """Embed spectrograms, or images, by a network that learned to classify identities.
+
+    The encoder is that of :class:`skdistort.SiameseVerifier`; pairs are scored by the cosine of
+    their embeddings.
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        Length of the embedding. (Paper B: 400.)
+    loss : {"am_softmax", "softmax"}, default="am_softmax"
+        Softmax with an additive margin on cosines, or the plain one.
+    scale : float, default=30.0
+        Factor of the cosines in "am_softmax".
+    margin : float, default=0.2
+        Margin of "am_softmax", in cosine.
+    filters : tuple of int, default=(16, 32, 64)
+        Convolution maps of each level. (Paper B: 128, 256, 512.)
+    hidden_units : int, default=128
+        Width of the dense layer before the embedding. (Paper B: 1024.)
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)`` of flat rows; the width is time.
+    epochs : int, default=20
+        Passes over the samples.
+    batch_size : int, default=64
+        Samples in a batch.
+    learning_rate : float, default=1e-3
+        Adam's learning rate at the start.
+    schedule : {"constant", "cosine"}, default="cosine"
+        Whether the learning rate stays or falls to zero over the epochs.
+    dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
+        Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
+        results are float32 in any case.
+    validation_fraction : float, default=0.0
+        Share of the samples held out to watch the loss on.
+    patience : int or None, default=None
+        Stop after so many epochs without a lower loss, on the held-out samples if there are any,
+        and go back to the best weights.
+    callbacks : list of keras.callbacks.Callback or None, default=None
+        Called during training. Those that change the learning rate need ``schedule="constant"``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the encoder of the last ``fit``.
+    verbose : int, default=0
+        0 silent, 1 a progress bar, 2 a line an epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the weights and the batches.
+
+    Attributes
+    ----------
+    network_ : StoredNetwork
+        The trained encoder: its configuration and numpy weights.
+    history_ : dict of str to list of float
+        An entry an epoch: ``"loss"`` and ``"accuracy"``, and with `validation_fraction` the
+        ``"val_"`` ones.
+    classes_ : ndarray of shape (n_classes,)
+        The identities learned from.
+    threshold_ : float
+        Where :meth:`verify` decides, after :meth:`calibrate_threshold`.
+    calibration_ : ScoreFusion
+        How :meth:`verify_proba` reads scores, after :meth:`calibrate_probability`.
+    image_shape_ : tuple of 3 int
+        Height, width and channels of the samples.
+    n_features_in_ : int
+        Values in a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if ``fit`` saw a data frame with string names.
+
+    See Also
+    --------
+    SiameseVerifier : The same encoder, trained without labels.
+
+    References
+    ----------
+    Paper B, section 3. Wang, Cheng, Liu and Liu, "Additive margin softmax for face verification",
+    IEEE Signal Processing Letters 25 (2018).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdistort.verification import SoftmaxEmbedder
+    >>> X, y = load_digits(return_X_y=True)
+    >>> embedder = SoftmaxEmbedder(epochs=2, filters=(8, 16), random_state=0).fit(X[:900], y[:900])
+    >>> bool(embedder.score(X[900:], y[900:]) > 0.7)  # 1 - equal error rate
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **TRAINING_CONSTRAINTS,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "loss": [StrOptions({"am_softmax", "softmax"})],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "margin": [Interval(Real, 0, None, closed="left")],
+        "filters": ["array-like"],
+        "hidden_units": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components=64,
+        *,
+        loss="am_softmax",
+        scale=30.0,
+        margin=0.2,
+        filters=(16, 32, 64),
+        hidden_units=128,
+        image_shape=None,
+        epochs=20,
+        batch_size=64,
+        learning_rate=1e-3,
+        schedule="cosine",
+        dtype_policy="float32",
+        validation_fraction=0.0,
+        patience=None,
+        callbacks=None,
+        warm_start=False,
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.loss = loss
+        self.scale = scale
+        self.margin = margin
+        self.filters = filters
+        self.hidden_units = hidden_units
+        self.image_shape = image_shape
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.dtype_policy = dtype_policy
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
+    def fit(self, X, y):
+        """Train the encoder to classify the identities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Spectrograms or images, finite.
+        y : array-like of shape (n_samples,)
+            Identities, at least two.
+
+        Returns
+        -------
+        SoftmaxEmbedder
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no `y`, or it holds one identity only.
+        FloatingPointError
+            If the loss or a weight became NaN or infinite.
+        """
+        if y is None:
+            raise ValueError("SoftmaxEmbedder requires y to be passed, but the target y is None.")
+        images, _ = self._validate_images(X, reset=True)
+        check_filters(self.filters)
+        y = column_or_1d(y, warn=True)
+        labels = encode_classes(images, y)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError("SoftmaxEmbedder needs at least two classes, y holds 1 class.")
+        rng = check_random_state(self.random_state)
+        rows, validation = self._split_rows(len(images), rng)
+        network_rng, batch_rng, validation_rng = (spawn_rng(rng) for _ in range(3))
+
+        def make_batches(rows, rng, redraw):
+            return _batches.IndexedBatches(
+                partial(_batches.draw_shuffled, n_samples=len(rows), batch_size=self.batch_size),
+                lambda batch: (images[rows[batch]], labels[rows[batch]]),
+                rng,
+                redraw,
+            )
+
+        batches = make_batches(rows, batch_rng, redraw=True)
+        watched = None
+        if validation is not None:
+            watched = make_batches(validation, validation_rng, redraw=False)
+        self._forget_calibration()
+        encoder = self._start_network(
+            lambda: build_vgg_encoder(
+                self.image_shape_,
+                self.n_components,
+                filters=self.filters,
+                hidden_units=self.hidden_units,
+                unit_length=True,
+                rng=network_rng,
+                dtype=self.dtype_policy,
+            )
+        )
+        seed = network_rng.randint(2**31 - 1)
+        if self.loss == "am_softmax":
+            cosines = CosineLogits(len(self.classes_), seed)(encoder.output)
+            network = keras.Model(encoder.input, cosines)
+            loss, settings = am_softmax_loss, {"scale": self.scale, "margin": self.margin}
+        else:
+            # The layer before unit length is what a plain softmax classifies.
+            codes = encoder.layers[-2].output
+            initializer = keras.initializers.GlorotUniform(seed)
+            logits = keras.layers.Dense(
+                len(self.classes_), kernel_initializer=initializer, dtype="float32", name="logits"
+            )(codes)
+            network, loss, settings = keras.Model(encoder.input, logits), cross_entropy, {}
+        self._train(
+            network,
+            partial(_mean_loss, loss=loss),
+            ["accuracy"],
+            batches,
+            watched,
+            monitor="loss",
+            signature=(self.loss, len(self.classes_), architecture(encoder.to_json())),
+            **settings,
+        )
+        self.network_ = StoredNetwork(encoder)
+        self._n_features_out = self.n_components
+        return self
+
+    def transform(self, X):
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Samples, in the units of ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), dtype float32
+            Embeddings of unit length.
+        """
+        return self._encode(X)
+
+    def _score_codes(self, codes, left, right):
+        return score_by_cosine(codes, left, right)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+class CosineLogits(keras.layers.Layer):
+    """Cosines of unit vectors and learned class centres.
+
+    Parameters
+    ----------
+    n_classes : int
+        How many centres there are.
+    seed : int
+        Seeds the centres.
+    """
+
+    def __init__(self, n_classes, seed):
+        super().__init__(dtype="float32", name="logits")
+        self.n_classes = n_classes
+        self.seed = seed
+
+    def build(self, input_shape):
+        """Make the centres."""
+        self.centres = self.add_weight(
+            shape=(input_shape[-1], self.n_classes),
+            initializer=keras.initializers.GlorotUniform(self.seed),
+            name="centres",
+        )
+
+    def call(self, x):
+        """Multiply by the centres, scaled to unit length."""
+        return keras.ops.matmul(x, keras.ops.normalize(self.centres, axis=0))
+
+
+def _mean_loss(labels, logits, loss, **settings):
+    labels = keras.ops.reshape(labels, (-1,))
+    right = keras.ops.equal(keras.ops.cast(keras.ops.argmax(logits, axis=1), labels.dtype), labels)
+    values = loss(labels, logits, **settings)
+    return keras.ops.mean(values), {"accuracy": keras.ops.mean(keras.ops.cast(right, values.dtype))}

@@ -1,0 +1,340 @@
+"""The file of a template store: durability under SIGKILL, erasure, other processes, refusals."""
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from skdistort.templates import _durable_file
+from skdistort.templates._database import TemplateDatabase
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "templates.db"
+
+
+@pytest.fixture
+def database(path):
+    database = TemplateDatabase(path)
+    yield database
+    database.close()
+
+
+def bytes_on_disk(path):
+    """All files of a database: itself, its log and its index of the log."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
+
+
+def occurs(image, data):
+    """Whether a good part of random bytes occurs, be it cut by pages."""
+    pieces = [image[start : start + 24] for start in range(0, len(image) - 23, 1000)]
+    return any(piece in data for piece in [*pieces, image[-24:]])
+
+
+def test_reads_what_was_added(database):
+    database.add([("b", b"1"), ("a", b"\0" * 5000), ("b", b"")])
+    database.add([("a\0x", b"4"), ("é", b"5")])
+    rows = [
+        (1, "b", b"1"),
+        (2, "a", b"\0" * 5000),
+        (3, "b", b""),
+        (4, "a\0x", b"4"),
+        (5, "é", b"5"),
+    ]
+    assert database.read_after(0, 10) == rows
+    assert database.read_after(1, 2) == rows[1:3]
+    assert sorted(database.numbers()) == [1, 2, 3, 4, 5]
+    assert database.subjects() == ["a", "a\0x", "b", "é"]
+    assert database.n_subjects() == 4
+
+
+def test_removes_all_templates_of_one_id(database):
+    database.add([("b", b"1"), ("a", b"2"), ("b", b"3")])
+    assert database.remove("b") == 2
+    assert database.remove("b") == 0
+    assert database.read_after(0, 10) == [(2, "a", b"2")]
+    database.add([("b", b"4")])
+    assert database.read_after(2, 10) == [(4, "b", b"4")]
+
+
+def test_failed_addition_leaves_nothing(database):
+    def templates():
+        yield "a", b"1"
+        raise RuntimeError("the camera broke")
+
+    with pytest.raises(RuntimeError, match="camera"):
+        database.add(templates())
+    with pytest.raises(ValueError, match="surrogates"):
+        database.add([("a", b"1"), ("\ud800", b"2")])
+    assert database.numbers() == []
+    database.add([("a", b"1")])
+    assert database.read_after(0, 9) == [(1, "a", b"1")]
+
+
+# Of the first two, deleted rows would leave copies, for SQLite moved them to other pages before.
+@pytest.mark.parametrize(("seed", "size", "n_steps"), [(8, 100, 20), (74, 300, 20), (0, 9000, 4)])
+def test_revoked_bytes_are_on_no_page(path, seed, size, n_steps):
+    rng = random.Random(seed)
+    database = TemplateDatabase(path)
+    alive, gone = {}, []
+    for _ in range(n_steps):
+        batch = {f"{rng.random()}": rng.randbytes(size) for _ in range(rng.randint(1, 30))}
+        database.add(batch.items())
+        alive |= batch
+        revoked = rng.sample(sorted(alive), min(len(alive), rng.randint(0, 25)))
+        before = bytes_on_disk(path)
+        assert all(occurs(alive[subject], before) for subject in revoked)
+        for subject in revoked:
+            assert database.remove(subject) == 1
+            gone.append(alive.pop(subject))
+        data = bytes_on_disk(path)
+        assert not any(occurs(image, data) for image in gone)
+    assert len(gone) > 20
+    assert all(occurs(image, data) for image in alive.values())
+    database.close()
+
+
+def test_revocation_while_another_reads_says_that_bytes_remain(path, database, monkeypatch):
+    image = random.Random(0).randbytes(500)
+    database.add([("a", image), ("b", b"x")])
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM templates").fetchall()
+    monkeypatch.setattr(_durable_file, "TIMEOUT", 0.05)
+    impatient = TemplateDatabase(path)
+    with pytest.raises(TimeoutError, match="'a' are revoked, but their bytes stay"):
+        impatient.remove("a")
+    assert impatient.subjects() == ["b"]
+    assert image in bytes_on_disk(path)
+    reader.close()
+    TemplateDatabase(path).close()
+    assert image not in bytes_on_disk(path)
+    impatient.close()
+
+
+READER = """
+import sys
+from skdistort.templates._database import TemplateDatabase
+database = TemplateDatabase(sys.argv[1])
+print("ready", flush=True)
+seen = set()
+while "last" not in seen:
+    found = {}
+    for _, subject, image in database.read_after(0, 10**6):
+        found.setdefault(subject, []).append(image)
+    for subject, images in found.items():
+        assert images == [f"{subject} {i}".encode() for i in range(7)], (subject, images)
+    # Nothing that was read before is gone, but for what is revoked.
+    assert seen - set(found) <= {"revoked"}, (seen, set(found))
+    seen |= set(found)
+print(len(seen), flush=True)
+"""
+
+
+def test_others_read_whole_enrolments_while_one_writes(path, database):
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for reader in readers:
+        assert reader.stdout.readline() == b"ready\n"
+    for subject in ["revoked", *map(str, range(60)), "last"]:
+        database.add([(subject, f"{subject} {i}".encode()) for i in range(7)])
+        if subject == "30":
+            database.remove("revoked")
+    for reader in readers:
+        said, complaint = reader.communicate(timeout=60)
+        assert reader.returncode == 0, complaint.decode()
+        assert int(said) >= 61
+
+
+def test_commits_of_another_connection_change_the_version(path, database):
+    other = TemplateDatabase(path)
+    before = database.version()
+    assert database.version() == before
+    other.add([("a", b"1")])
+    after_other = database.version()
+    assert after_other != before
+    assert database.subjects() == ["a"]
+    assert database.version() == after_other
+    database.add([("b", b"2")])
+    assert database.version() != after_other
+    other.close()
+
+
+def test_metadata(path, database):
+    assert database.get("threshold") is None
+    database.put("threshold", "1")
+    database.put("threshold", "2")
+    assert database.put_first("threshold", "3") == "2"
+    assert database.put_first("generator", "4") == "4"
+    other = TemplateDatabase(path)
+    assert (other.get("threshold"), other.get("generator")) == ("2", "4")
+    other.close()
+
+
+WRITER = """
+import random, sys
+from skdistort.templates._database import TemplateDatabase
+
+path, first = sys.argv[1], int(sys.argv[2])
+database = TemplateDatabase(path)
+for batch in range(first, first + 10_000):
+    images = [random.Random(f"{batch}-{i}").randbytes(3000) for i in range(5)]
+    print("adding", batch, flush=True)
+    database.add([(f"batch {batch}", image) for image in images])
+    print("added", batch, flush=True)
+    if batch % 3 == 0:
+        print("removing", batch, flush=True)
+        database.remove(f"batch {batch}")
+        print("removed", batch, flush=True)
+"""
+
+
+def run_and_kill(path, first, seconds):
+    """Run a writer, kill it some time after its first word; what it said, but for a cut line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE
+    )
+    heard = process.stdout.readline()
+    time.sleep(seconds)
+    process.kill()
+    heard += process.stdout.read()
+    process.stdout.close()
+    process.wait()
+    lines = heard.decode().split("\n")[:-1]
+    return [(word, int(batch)) for word, batch in (line.split() for line in lines)]
+
+
+def test_killed_writers_lose_and_halve_nothing(path):
+    rng = random.Random(0)
+    added, removed, begun, removal_begun = set(), set(), set(), set()
+    said = {"adding": begun, "added": added, "removing": removal_begun, "removed": removed}
+    n_unacknowledged = 0
+    for _ in range(15):
+        for word, batch in run_and_kill(path, 1 + max(begun, default=-1), rng.uniform(0, 0.06)):
+            said[word].add(batch)
+        database = TemplateDatabase(path)
+        found = {}
+        for _, subject, image in database.read_after(0, 10**6):
+            found.setdefault(int(subject.split()[1]), []).append(image)
+        database.close()
+        assert added - removal_begun <= set(found) <= begun - removed
+        for batch, images in found.items():
+            assert images == [random.Random(f"{batch}-{i}").randbytes(3000) for i in range(5)]
+        data = bytes_on_disk(path)
+        for batch in begun - set(found):
+            assert not occurs(random.Random(f"{batch}-0").randbytes(3000), data)
+        n_unacknowledged += len(begun) - len(added)
+    assert len(added) > 15
+    # Kills did hit writers at work.
+    assert n_unacknowledged > 0
+
+
+def test_processes_that_begin_a_store_together(path):
+    script = (
+        "import sys; from skdistort.templates._database import TemplateDatabase\n"
+        "database = TemplateDatabase(sys.argv[1])\n"
+        "for i in range(20): database.add([(sys.argv[2], b'x')])\n"
+        "database.close()"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), str(i)]) for i in range(4)
+    ]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    database = TemplateDatabase(path)
+    assert database.subjects() == ["0", "1", "2", "3"]
+    assert len(database.numbers()) == 80
+    database.close()
+
+
+def test_refuses_files_of_other_kinds_and_leaves_them(path):
+    path.write_text("certainly no database, but long enough to be looked at as one" * 40)
+    before = bytes_on_disk(path)
+    with pytest.raises(ValueError, match="is not a template store: file is not a database"):
+        TemplateDatabase(path)
+    assert bytes_on_disk(path) == before
+    path.unlink()
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE recipes (text)")
+    other.commit()
+    other.close()
+    before = bytes_on_disk(path)
+    with pytest.raises(ValueError, match="not a template store, but another SQLite database"):
+        TemplateDatabase(path)
+    assert bytes_on_disk(path) == before
+
+
+def test_refuses_another_version(path, database):
+    database._open.execute("PRAGMA user_version = 3")
+    with pytest.raises(ValueError, match="of version 3; this is 2"):
+        TemplateDatabase(path)
+
+
+def test_refuses_what_cannot_be_opened(tmp_path):
+    with pytest.raises(OSError, match="unable to open"):
+        TemplateDatabase(tmp_path / "nowhere" / "templates.db")
+    with pytest.raises(OSError, match="unable to open"):
+        TemplateDatabase(tmp_path)
+
+
+def test_tells_of_a_changed_byte(path, database):
+    image = random.Random(1).randbytes(1000)
+    database.add([("a", image), ("b", b"x" * 1000)])
+    database.close()
+    data = bytearray(path.read_bytes())
+    where = data.index(image)
+    data[where + 500] ^= 1
+    path.write_bytes(data)
+    database = TemplateDatabase(path)
+    with pytest.raises(ValueError, match="damaged: template 1 is not what was written"):
+        database.read_after(0, 10)
+    assert len(database.read_after(1, 10)) == 1
+    database.close()
+
+
+def test_tells_of_a_file_cut_short(path, database):
+    database.add([(str(i), bytes(3000)) for i in range(50)])
+    database.close()
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(ValueError, match="damaged: database disk image is malformed"):
+        TemplateDatabase(path)
+
+
+def test_closed_and_foreign_threads(database):
+    failures = []
+
+    def read():
+        try:
+            database.numbers()
+        except sqlite3.ProgrammingError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    assert "same thread" in failures[0]
+    database.close()
+    database.close()
+    for use in (database.numbers, lambda: database.add([("a", b"")]), lambda: database.remove("a")):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+def test_tells_of_damage_that_sqlite_cannot_name(path):
+    TemplateDatabase(path).close()
+    data = path.read_bytes()
+    assert b"NOT NULL, checksum" in data
+    # The schema is text, and comes back in SQLite's message.
+    path.write_bytes(data.replace(b"NOT NULL, checksum", b"NOT NULL\xcc checksum"))
+    with pytest.raises(ValueError, match="is damaged: it holds text that is none") as refusal:
+        TemplateDatabase(path).subjects()
+    assert not isinstance(refusal.value, UnicodeError)

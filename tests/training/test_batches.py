@@ -1,0 +1,224 @@
+"""Row numbers of batches: what every batch holds, and what an epoch covers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skdistort.training._batches import IndexedBatches, draw_balanced, draw_shuffled, draw_triplets
+
+properties = settings(deadline=None, max_examples=50)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def rng_of(seed):
+    return np.random.RandomState(seed)
+
+
+@properties
+@given(seed=seeds, n=st.integers(1, 30), batch_size=st.integers(1, 40))
+def test_shuffled_batches_hold_every_row_once(seed, n, batch_size):
+    rows = draw_shuffled(rng_of(seed), n, batch_size)
+    size = min(batch_size, n)
+    assert rows.shape == (int(np.ceil(n / size)), size)
+    once, rest = np.split(rows.ravel(), [n])
+    assert sorted(once) == list(range(n))
+    # Filled up from the first rows; still no row twice in one batch.
+    assert rest.tolist() == once[: len(rest)].tolist()
+    assert all(len(set(batch)) == size for batch in rows)
+
+
+def test_shuffled_order_comes_from_the_rng():
+    first, second = draw_shuffled(rng_of(0), 20, 20)[0], draw_shuffled(rng_of(1), 20, 20)[0]
+    assert first.tolist() == draw_shuffled(rng_of(0), 20, 20)[0].tolist()
+    assert first.tolist() != second.tolist()
+    assert first.tolist() != list(range(20))
+
+
+@st.composite
+def labellings(draw, min_classes=2):
+    sizes = draw(st.lists(st.integers(1, 12), min_size=min_classes, max_size=8))
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return rng_of(draw(seeds)).permutation(labels)
+
+
+@st.composite
+def batch_sizes(draw):
+    """A batch size that holds at least two classes, and the samples of a class."""
+    samples_per_class = draw(st.integers(2, 5))
+    return draw(st.integers(2 * samples_per_class, 40)), samples_per_class
+
+
+@properties
+@given(seed=seeds, labels=labellings(), sizes=batch_sizes())
+def test_balanced_batches_hold_distinct_classes_with_as_many_rows_each(seed, labels, sizes):
+    batch_size, samples_per_class = sizes
+    rows = draw_balanced(rng_of(seed), labels, batch_size, samples_per_class)
+    n_classes = len(set(labels))
+    in_batch = min(n_classes, batch_size // samples_per_class)
+    per_class = batch_size // in_batch
+    assert per_class >= samples_per_class
+    assert rows.shape[1] == in_batch * per_class <= batch_size
+    # About one epoch: as few batches as hold as many rows as there are.
+    assert rows.size - rows.shape[1] < len(labels) <= rows.size
+    blocks = labels[rows].reshape(len(rows), in_batch, per_class)
+    assert (blocks == blocks[:, :, :1]).all()
+    assert all(len(set(batch)) == in_batch for batch in blocks[:, :, 0])
+
+
+@properties
+@given(seed=seeds, labels=labellings(), sizes=batch_sizes())
+def test_rows_of_a_class_are_dealt_out_before_any_comes_again(seed, labels, sizes):
+    rows = draw_balanced(rng_of(seed), labels, *sizes).ravel()
+    for c in set(labels):
+        members = np.flatnonzero(labels == c)
+        drawn = rows[labels[rows] == c]
+        for start in range(0, len(drawn), len(members)):
+            turn = drawn[start : start + len(members)]
+            assert len(set(turn)) == len(turn)
+
+
+@properties
+@given(seed=seeds, labels=labellings(), sizes=batch_sizes())
+def test_every_class_is_as_often_drawn_as_the_rounds_allow(seed, labels, sizes):
+    batch_size, samples_per_class = sizes
+    rows = draw_balanced(rng_of(seed), labels, batch_size, samples_per_class)
+    n_classes = len(set(labels))
+    in_batch = min(n_classes, batch_size // samples_per_class)
+    classes = labels[rows][:, :: rows.shape[1] // in_batch]
+    batches_in_round = n_classes // in_batch
+    for start in range(0, len(classes), batches_in_round):
+        turn = classes[start : start + batches_in_round].ravel()
+        assert len(set(turn)) == len(turn)
+
+
+def test_more_classes_than_fit_into_a_batch():
+    labels = np.repeat(np.arange(10), 6)
+    rows = draw_balanced(rng_of(0), labels, 12, 4)
+    assert rows.shape == (5, 12)
+    assert [len(set(labels[batch])) for batch in rows] == [3] * 5
+    # Nine of the ten classes have their turn before any has its second.
+    assert len(set(labels[rows[:3]].ravel())) == 9
+
+
+def test_with_few_classes_all_are_in_every_batch():
+    labels = np.repeat([0, 1], 20)
+    rows = draw_balanced(rng_of(0), labels, 16, 4)
+    assert rows.shape == (3, 16)
+    assert all(np.bincount(labels[batch]).tolist() == [8, 8] for batch in rows)
+
+
+def test_a_class_of_one_repeats_its_only_row():
+    labels = np.array([0, 1, 1, 1, 1, 1])
+    rows = draw_balanced(rng_of(0), labels, 6, 3)
+    assert rows.shape == (1, 6)
+    assert (rows == 0).sum() == 3
+
+
+def test_balanced_batches_reach_every_row_and_every_pair_of_classes():
+    labels = np.repeat(np.arange(5), [1, 2, 9, 4, 7])
+    rng = rng_of(0)
+    epochs = [draw_balanced(rng, labels, 8, 4) for _ in range(40)]
+    assert set(np.concatenate(epochs).ravel()) == set(range(len(labels)))
+    pairs = {tuple(sorted(set(labels[batch]))) for epoch in epochs for batch in epoch}
+    assert len(pairs) == 10
+    assert len({epoch.tobytes() for epoch in epochs}) > 35
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_balanced_batches_come_from_the_rng(seed):
+    labels = np.repeat(np.arange(5), 8)
+    rows = draw_balanced(rng_of(seed), labels, 8, 4)
+    np.testing.assert_array_equal(rows, draw_balanced(rng_of(seed), labels, 8, 4))
+    assert (rows != draw_balanced(rng_of(seed + 1), labels, 8, 4)).any()
+
+
+@st.composite
+def candidates(draw):
+    """Anchors, and one to four distinct candidates for each with -1 after them."""
+    n = draw(st.integers(1, 12))
+    rng = rng_of(draw(seeds))
+    anchors = rng.permutation(100)[:n]
+    tables = []
+    for first in (100, 200):
+        table = np.array([first + rng.permutation(100)[:4] for _ in range(n)])
+        table[np.arange(4) >= rng.randint(1, 5, n)[:, None]] = -1
+        tables.append(table)
+    return anchors, *tables
+
+
+@properties
+@given(seed=seeds, found=candidates(), batch_size=st.integers(1, 40))
+def test_triplets_stack_anchors_clients_and_impostors(seed, found, batch_size):
+    anchors, clients, impostors = found
+    rows = draw_triplets(rng_of(seed), anchors, clients, impostors, batch_size)
+    third = min(max(1, batch_size // 3), len(anchors))
+    assert rows.shape == (-(-len(anchors) // third), 3 * third)
+    a, c, i = (part.ravel() for part in np.split(rows, 3, axis=1))
+    assert sorted(a[: len(anchors)]) == sorted(anchors)
+    for anchor, client, impostor in zip(a, c, i, strict=True):
+        (at,) = np.flatnonzero(anchors == anchor)
+        assert client in clients[at]
+        assert impostor in impostors[at]
+    assert (rows >= 0).all()
+
+
+def test_triplets_draw_every_candidate_equally_often_and_apart():
+    anchors = np.array([7, 8])
+    clients = np.array([[1, 2, 3, -1], [4, -1, -1, -1]])
+    impostors = np.array([[11, 12, -1, -1], [13, 14, 15, 16]])
+    rng = rng_of(0)
+    batches = np.concatenate(
+        [draw_triplets(rng, anchors, clients, impostors, 3) for _ in range(600)]
+    )
+    combinations, counts = np.unique(batches[batches[:, 0] == 7], axis=0, return_counts=True)
+    assert combinations.tolist() == [[7, c, i] for c in (1, 2, 3) for i in (11, 12)]
+    # Binomial with mean 100 and standard deviation 9.
+    assert counts.min() > 60
+    assert counts.max() < 140
+    combinations, counts = np.unique(batches[batches[:, 0] == 8], axis=0, return_counts=True)
+    assert combinations.tolist() == [[8, 4, i] for i in (13, 14, 15, 16)]
+    assert counts.min() > 100
+
+
+def make_batches(seed, redraw=True):
+    data = np.arange(10) * 10
+    return IndexedBatches(
+        lambda rng: draw_shuffled(rng, 10, 4),
+        lambda rows: (data[rows], -data[rows]),
+        rng_of(seed),
+        redraw,
+    )
+
+
+def read(batches):
+    return [batches[i][0].tolist() for i in range(len(batches))]
+
+
+def test_indexed_batches_gather_what_was_drawn():
+    batches = make_batches(0)
+    rows = draw_shuffled(rng_of(0), 10, 4)
+    assert len(batches) == 3
+    for batch, expected in zip((batches[0], batches[1], batches[2]), rows, strict=True):
+        np.testing.assert_array_equal(batch[0], 10 * expected)
+        np.testing.assert_array_equal(batch[1], -10 * expected)
+
+
+def test_indexed_batches_are_drawn_anew_for_every_epoch():
+    epochs = []
+    batches = make_batches(0)
+    for _ in range(3):
+        assert read(batches) == read(batches)
+        epochs.append(read(batches))
+        batches.on_epoch_end()
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    again = make_batches(0)
+    again.on_epoch_end()
+    assert read(again) == epochs[1]
+
+
+def test_validation_batches_stay():
+    batches = make_batches(0, redraw=False)
+    before = read(batches)
+    batches.on_epoch_end()
+    assert read(batches) == before

@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted
 
+from ..decision._thresholds import check_strategy, choose_threshold
 from ..distortion import DistortionGenerator
 from ..keys import check_keys, key_check, rotate_embeddings
 from ..metrics import pair_scores
-from ..verification._thresholds import check_strategy, choose_threshold
 from . import _eight_bit
 from ._cache import BLOCK, GalleryCache
 from ._database import TemplateDatabase

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._labels import encode_classes
+from ..decision._pairs import PairScoringMixin
 from ..networks import build_pair_head, build_vgg_encoder, check_filters
 from ..networks._pool import architecture
 from ..networks._stored import StoredNetwork
@@ -21,7 +22,6 @@ from ..selection._space import check_selection_vectors, fit_selection_space
 from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
 from ..training._batches import spawn_rng, split_rows, triplet_batches
 from ._branches import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
-from ._pair_scoring import PairScoringMixin
 
 
 class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTransformer):

@@ -16,6 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .._backend import keras
 from .._labels import encode_classes
+from ..decision._pairs import PairScoringMixin
 from ..losses import am_softmax_loss, cross_entropy
 from ..networks import build_vgg_encoder, check_filters
 from ..networks._pool import architecture
@@ -24,7 +25,6 @@ from ..training import _batches
 from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
 from ..training._batches import spawn_rng
 from ._branches import score_by_cosine
-from ._pair_scoring import PairScoringMixin
 
 
 class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTransformer):

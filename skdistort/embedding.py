@@ -1,7 +1,7 @@
 """TripletEmbedder: images to embeddings of unit length, trained with the triplet loss.
 
 Its network is in :mod:`skdistort.networks`, the loss in :mod:`skdistort.losses`, the choice of
-triplets in :mod:`skdistort.mining`, the training loop in `_training`.
+triplets in :mod:`skdistort.mining`, the training loop in :mod:`skdistort.training`.
 """
 
 from functools import partial
@@ -14,16 +14,16 @@ from sklearn.utils.validation import column_or_1d
 from ._backend import keras
 from ._labels import encode_classes
 from .images._streams import ImageStream
+from .images._validation import validate_training_images
 from .losses import batch_triplet_loss, stacked_triplet_loss
 from .metrics import equal_error_rate, pair_scores
 from .mining import MINERS
-from .networks import build_encoder, check_filters
-from .networks._pool import architecture
+from .networks import build_encoder
 from .networks._stored import StoredNetwork
 from .selection import select_clients_and_impostors
 from .selection._space import fit_selection_space
 from .training import _batches
-from .training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
+from .training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
 from .training._batches import StreamedBatches, spawn_rng, triplet_batches
 
 
@@ -256,8 +256,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
     @all_or_nothing
     def _fit(self, X, y, one_pass=False):
         reset = not (one_pass and hasattr(self, "network_"))
-        images = self._validate_training_images(X, y, reset=reset)
-        check_filters(self.filters)
+        images = validate_training_images(self, X, y, reset=reset)
+        check_training(self)
         streamed = isinstance(images, ImageStream)
         if streamed and images.with_triplets is None:
             raise ValueError(
@@ -270,16 +270,18 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         groups = images.batch_numbers if streamed else None
         training, validation = self._split_rows(images.shape[0], rng, groups, one_pass=one_pass)
         network_rng, batch_rng, validation_rng, loss_rng = (spawn_rng(rng) for _ in range(4))
+        loss, options = _labelled_loss, {"miner": self.miner, "seed": None}
         if labels is None and not streamed:
-            loss, kind = _stacked_loss, "stacked"
+            loss, options = _stacked_loss, {}
             Z = fit_selection_space(self.selection_space, images, loss_rng)
             make_batches = partial(self._triplet_batches, images, Z)
+        elif streamed:
+            make_batches = partial(StreamedBatches, images, _with_labels, learns=True)
         else:
-            seed = keras.random.SeedGenerator(loss_rng.randint(2**31 - 1), name="miner")
-            loss, kind = partial(_labelled_loss, miner=self.miner, seed=seed), self.miner
             make_batches = partial(self._labelled_batches, images, labels)
-            if streamed:
-                make_batches = partial(StreamedBatches, images, _with_labels, learns=True)
+        if options.get("miner") == "random":
+            seed = loss_rng.randint(2**31 - 1)
+            options["seed"] = keras.random.SeedGenerator(seed, name="miner")
         batches = make_batches(training, rng=batch_rng, redraw=True)
         watched = None
         if validation is not None:
@@ -304,10 +306,9 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             batches,
             watched,
             monitor="total_hinge",
-            # The random miner's seed is part of its step.
-            signature=None if kind == "random" else (kind, architecture(network.to_json())),
+            options=options,
+            settings={"margin": self.margin},
             one_pass=one_pass,
-            margin=self.margin,
         )
         self.network_ = StoredNetwork(network)
         self._n_features_out = self.n_components
@@ -352,7 +353,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         """
         if y is None:
             raise ValueError("TripletEmbedder.score needs y: pairs are genuine by their class.")
-        return 1.0 - equal_error_rate(*pair_scores(self.transform(X), column_or_1d(y)))[0]
+        return 1.0 - equal_error_rate(*pair_scores(self._encode(X), column_or_1d(y)))[0]
 
     def _labelled_batches(self, images, labels, rows, rng, redraw):
         return _batches.IndexedBatches(
@@ -378,12 +379,12 @@ def _with_labels(images, classes, _):
     return images, encode_classes(images, classes)
 
 
-def _labelled_loss(labels, embeddings, margin, miner, seed):
+def _labelled_loss(labels, embeddings, *, margin, miner, seed):
     loss, n_active = batch_triplet_loss(labels, embeddings, margin, miner, seed)
     return loss, {"n_active_triplets": n_active, "total_hinge": loss * n_active}
 
 
-def _stacked_loss(_, embeddings, margin):
+def _stacked_loss(_, embeddings, *, margin):
     loss, n_active = stacked_triplet_loss(embeddings, margin)
     n_triplets = keras.ops.cast(keras.ops.shape(embeddings)[0] // 3, loss.dtype)
     return loss, {"n_active_triplets": n_active, "total_hinge": loss * n_triplets}

@@ -3,19 +3,22 @@
 Each has scikit-learn's scorer signature ``(estimator, X, y=None)``, higher is better, and none
 depends on the weights of the training loss, so that a search over those compares like with like.
 The estimator is a fitted :class:`skdistort.DistortionGenerator`, or a pipeline that ends in one.
-What is measured lives in :mod:`skdistort.metrics`.
+What is measured lives in `distortion._comparison`, which the generator's own ``score`` calls too.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import column_or_1d
 
-from .metrics import abs_pearson, dssim, equal_error_rate, pair_scores, ridge_inversion
+from .distortion._comparison import (
+    dissimilarity,
+    identifiability,
+    inversion_resistance,
+    overall_score,
+)
 
 if TYPE_CHECKING:
     from .distortion import DistortionGenerator
@@ -41,7 +44,7 @@ def identifiability_scorer(
     float
         ``max(0, 1 - 2 EER)``: 1 when every pair is told apart, 0 at chance.
     """
-    return _identifiability(_compare(estimator, X), y)
+    return identifiability(_compare(estimator, X), y)
 
 
 def dissimilarity_scorer(
@@ -64,7 +67,7 @@ def dissimilarity_scorer(
         1 - mean absolute Pearson correlation of image and template, so that a negative is as
         similar as the image itself; in ``[0, 1]``.
     """
-    return _dissimilarity(_compare(estimator, X))
+    return dissimilarity(_compare(estimator, X))
 
 
 def inversion_resistance_scorer(
@@ -90,9 +93,7 @@ def inversion_resistance_scorer(
     float
         Mean DSSIM, ``(1 - SSIM) / 2``, of the reconstructions; 0 for a perfect inversion.
     """
-    images, templates = _compare(estimator, X)[:2]
-    rebuilt = ridge_inversion(templates[::2], images[::2], templates[1::2])
-    return float(np.mean(dssim(images[1::2], rebuilt)))
+    return inversion_resistance(_compare(estimator, X))
 
 
 def distortion_score(
@@ -114,9 +115,7 @@ def distortion_score(
     float
         In ``[0, 1]``; 0 if either part is 0.
     """
-    comparison = _compare(estimator, X)
-    parts = _identifiability(comparison, y), _dissimilarity(comparison)
-    return 2.0 * parts[0] * parts[1] / sum(parts) if sum(parts) > 0 else 0.0
+    return overall_score(_compare(estimator, X), y)
 
 
 def _compare(estimator, X):
@@ -125,14 +124,3 @@ def _compare(estimator, X):
             X = X if step in (None, "passthrough") else step.transform(X)
         estimator = estimator.steps[-1][1]
     return estimator.compare(X)
-
-
-def _identifiability(comparison, y):
-    probes, enrolled = comparison.embeddings, comparison.template_embeddings
-    identities = np.arange(len(probes)) if y is None else column_or_1d(y)
-    scores = pair_scores(probes, identities, enrolled, identities, exclude_same_index=y is not None)
-    return max(0.0, 1.0 - 2.0 * equal_error_rate(*scores)[0])
-
-
-def _dissimilarity(comparison):
-    return 1.0 - float(np.mean(abs_pearson(comparison.images, comparison.templates)))

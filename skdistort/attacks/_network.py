@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import StrOptions
 from .._backend import keras
 from ..distances import IMAGE_DISTANCES, check_image_distance, get_image_distance
 from ..networks import build_decoder, build_unet, check_filters
-from ..networks._pool import architecture
 from ..networks._stored import StoredNetwork
 from ..training import _batches
 from ..training._base import TRAINING_CONSTRAINTS
@@ -132,18 +131,14 @@ class NetworkInversion(InversionAttack):
             network = build_decoder(templates.shape[1], self.image_shape_, **options)
         else:
             network = build_unet(self.image_shape_, **options)
-        signature = None
-        # A callable may not do the same next time.
-        if isinstance(self.distance, str):
-            signature = "inversion", self.distance, architecture(network.to_json())
         draw = partial(_batches.draw_shuffled, n_samples=len(images), batch_size=self.batch_size)
         self.history_ = train(
             network,
-            partial(_reconstruction_loss, distance=get_image_distance(self.distance)),
+            _reconstruction_loss,
             [],
             _batches.IndexedBatches(draw, lambda rows: (templates[rows], images[rows]), batch_rng),
+            options={"distance": self.distance},
             settings={},
-            signature=signature,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
@@ -158,6 +153,6 @@ class NetworkInversion(InversionAttack):
         return self.network_.predict(templates, self.batch_size)
 
 
-def _reconstruction_loss(images, found, distance):
+def _reconstruction_loss(images, found, *, distance):
     """Mean distance of a batch of images and their reconstructions; no parts."""
-    return keras.ops.mean(distance(images, found)), {}
+    return keras.ops.mean(get_image_distance(distance)(images, found)), {}

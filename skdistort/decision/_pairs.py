@@ -1,7 +1,7 @@
 """What estimators that verify pairs share: trial scores, thresholds, calibration, decisions.
 
-Nothing here knows a network: an estimator encodes samples once by ``transform``, and scores pairs
-of codes by ``_score_codes``. Measures of scores live in :mod:`skdistort.metrics`.
+Nothing here knows a network: an estimator encodes samples once by ``_encode``, and scores pairs of
+codes by ``_score_codes``. Measures of scores live in :mod:`skdistort.metrics`.
 """
 
 import numpy as np
@@ -12,11 +12,15 @@ from ..fusion import ScoreFusion
 from ..metrics import equal_error_rate
 from ._thresholds import check_strategy, choose_threshold
 
+# Pairs scored at a time.
+_N_PAIRS = 2**15
+
 
 class PairScoringMixin:
-    """Pairs in, scores out; for estimators with ``transform`` and ``_score_codes``.
+    """Pairs in, scores out; for estimators with ``_encode`` and ``_score_codes``.
 
-    ``_score_codes(codes, left, right)`` gives a score for each pair of rows of ``codes``.
+    ``_encode(X)`` gives a row for each sample, and ``_score_codes(codes, left, right)`` a score for
+    each pair of rows.
     """
 
     def pair_score(self, left, right):
@@ -29,8 +33,9 @@ class PairScoringMixin:
 
         Returns
         -------
-        ndarray of shape (n_pairs,), dtype float32
-            Scores: the cosine of the embeddings, or the log-odds of a pair head.
+        ndarray of shape (n_pairs,)
+            Scores: the cosine of embeddings, the log-odds of a pair head, or a log-likelihood
+            ratio in nats, whatever the estimator compares by.
 
         Raises
         ------
@@ -55,7 +60,7 @@ class PairScoringMixin:
 
         Returns
         -------
-        ndarray of shape (n_trials,), dtype float32
+        ndarray of shape (n_trials,)
             Scores, see :meth:`pair_score`.
 
         Raises
@@ -212,10 +217,40 @@ class PairScoringMixin:
             self.__dict__.pop(name, None)
 
     def _score_all_pairs(self, X, y):
+        """Score every sample with every other one; which pairs are genuine, and the scores."""
+        codes, genuine = self._encode_labelled(X, y)
+        return genuine, self._score_codes(codes, *np.triu_indices(len(codes), 1))
+
+    def _encode_labelled(self, X, y):
+        """Encode samples, and tell which pairs, in the order of ``triu_indices``, are genuine."""
         check_is_fitted(self)
         if y is None:
             raise ValueError("y is needed: pairs are genuine by their identity.")
         codes = self._encode(X)
         y = encode_classes(codes, y)
         left, right = np.triu_indices(len(codes), 1)
-        return y[left] == y[right], self._score_codes(codes, left, right)
+        return codes, y[left] == y[right]
+
+
+def score_in_blocks(score, left, right, dtype=np.float32):
+    """Score pairs, so many at a time as memory should hold.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(left, right)``, on some of the pairs.
+    left, right : ndarray of int, shape (n_pairs,)
+        Rows.
+    dtype : dtype, default=float32
+        Of the scores.
+
+    Returns
+    -------
+    ndarray of shape (n_pairs,)
+        Scores.
+    """
+    scores = np.empty(len(left), dtype=dtype)
+    for start in range(0, len(left), _N_PAIRS):
+        block = slice(start, start + _N_PAIRS)
+        scores[block] = score(left[block], right[block])
+    return scores

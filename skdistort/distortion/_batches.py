@@ -1,6 +1,6 @@
 """What a generator G is given to learn from: images, or embeddings, plain or rotated at random.
 
-The networks and their loss are not here but in :mod:`skdistort.distortion._training`.
+The networks and their loss are in `_training`.
 """
 
 from functools import partial
@@ -15,27 +15,27 @@ from ..training._batches import IndexedBatches, StreamedBatches, balanced_draw, 
 _SAMPLES_PER_CLASS = 8
 
 
-def generator_batches(
-    images, embeddings, rows, *, pixel_range, sees_image, keyed, labels, batch_size, rng, redraw
+def indexed_batches(
+    images, rows, *, case, embeddings, labels, keyed, pixel_range, batch_size, rng, redraw
 ):
-    """Make the batches of `build_training_network` and its loss.
+    """Make batches of images that are read by row numbers, for the training network and its loss.
 
     Parameters
     ----------
     images : ndarray or StoredImages of shape (n_samples, height, width, channels)
         Images, in the units of the data.
-    embeddings : ndarray of shape (n_samples, m)
-        F(X), as F is at the start.
     rows : ndarray of int
         The samples to use.
-    pixel_range : tuple of 2 float
-        The pixels that become 0 and 1.
-    sees_image : bool
-        Whether G sees the image, or an embedding.
-    keyed : bool
-        Whether that embedding is F(X) under a key drawn at random.
+    case : TrainingCase
+        What G sees, and where F(X) comes from.
+    embeddings : ndarray of shape (n_samples, m) or None
+        F(X), if they are the target or seen.
     labels : ndarray of int, shape (n_samples,), or None
         Classes, if F learns.
+    keyed : bool
+        Whether embeddings come under keys drawn at random.
+    pixel_range : tuple of 2 float
+        The pixels that become 0 and 1.
     batch_size : int
         Images in a batch.
     rng : numpy.random.RandomState
@@ -48,8 +48,7 @@ def generator_batches(
     keras.utils.PyDataset
         The batches: a dict of inputs and one of targets.
     """
-    learns = labels is not None
-    if learns:
+    if labels is not None:
         draw = balanced_draw(labels[rows], batch_size, _SAMPLES_PER_CLASS)
     else:
         draw = partial(draw_shuffled, n_samples=len(rows), batch_size=batch_size)
@@ -58,25 +57,20 @@ def generator_batches(
 
     def gather(batch):
         picked = rows[batch]
-        image, embedding = to_unit_range(images[picked], pixel_range), embeddings[picked]
+        given = {"image": to_unit_range(images[picked], pixel_range)}
         if keyed:
-            embedding = rotate_at_random(embedding, rng) if redraw else fixed[picked]
-        x, y = {}, {"image": image}
-        if keyed or not learns:
-            y["embedding"] = embedding
-        if sees_image or "embedding" in y:
-            x["seen"] = image if sees_image else embedding
-        if learns:
-            x["image"], y["label"] = image, labels[picked]
-        return x, y
+            given["embedding"] = (
+                rotate_at_random(embeddings[picked], rng) if redraw else fixed[picked]
+            )
+        elif embeddings is not None:
+            given["embedding"] = embeddings[picked]
+        return _inputs_and_targets(case, given, None if labels is None else labels[picked])
 
     return IndexedBatches(draw, gather, rng, redraw)
 
 
-def streamed_generator_batches(
-    stream, rows, *, pixel_range, sees_image, keyed, n_components, learns, rng, redraw
-):
-    """Make batches like those of :func:`generator_batches` of images that are never the same.
+def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, rng, redraw):
+    """Make batches of images that come in batches and may never be the same.
 
     The network computes F(X) of them itself.
 
@@ -86,16 +80,14 @@ def streamed_generator_batches(
         Images, in the units of the data.
     rows : ndarray of int
         Images to use; with one, the whole of its batch.
-    pixel_range : tuple of 2 float
-        The pixels that become 0 and 1.
-    sees_image : bool
-        Whether G sees the image, or an embedding.
-    keyed : bool
-        Whether that embedding is F(X) in a direction drawn at random.
+    case : TrainingCase
+        What G sees.
     n_components : int
         Length of an embedding.
     learns : bool
         Whether F learns, from the classes in the batches.
+    pixel_range : tuple of 2 float
+        The pixels that become 0 and 1.
     rng : numpy.random.RandomState
         Source of the draws.
     redraw : bool
@@ -108,27 +100,31 @@ def streamed_generator_batches(
     """
     prepare = partial(
         _prepare_images,
+        case=case,
+        n_components=n_components,
         pixel_range=pixel_range,
-        # Directions, where G sees them, have as many components as an embedding.
-        n_directions=n_components if keyed and not sees_image else 0,
-        sees_image=sees_image,
         learns=learns,
     )
     return StreamedBatches(stream, prepare, rows, rng=rng, redraw=redraw, learns=learns)
 
 
-def _prepare_images(images, classes, rng, *, pixel_range, n_directions, sees_image, learns):
+def _prepare_images(images, classes, rng, *, case, n_components, pixel_range, learns):
     """Make inputs and targets of a batch of images; other processes can find it by its name."""
-    image = to_unit_range(images, pixel_range)
-    x, y = {"image": image}, {"image": image}
-    if sees_image:
-        x["seen"] = image
-    if n_directions:
-        unit_vectors = np.tile(np.eye(1, n_directions), (len(image), 1))
-        x["direction"] = rotate_at_random(unit_vectors, rng)
-    if learns:
-        y["label"] = encode_classes(images, classes)
-    return x, y
+    given = {"image": to_unit_range(images, pixel_range)}
+    if "direction" in case.inputs:
+        unit_vectors = np.tile(np.eye(1, n_components), (len(images), 1))
+        given["direction"] = rotate_at_random(unit_vectors, rng)
+    return _inputs_and_targets(case, given, encode_classes(images, classes) if learns else None)
+
+
+def _inputs_and_targets(case, given, labels):
+    """Sort what a batch gives into what the network takes and what its loss takes."""
+    targets = {"image": given["image"]}
+    if case.target == "embedding":
+        targets["embedding"] = given["embedding"]
+    if labels is not None:
+        targets["label"] = labels
+    return {name: given[name] for name in case.inputs}, targets
 
 
 def rotate_at_random(embeddings, rng):

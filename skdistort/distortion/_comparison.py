@@ -1,4 +1,4 @@
-"""What a distortion did to images: both sides of it, and paper A's three failures measured.
+"""What a distortion did to images: both sides of it, its scores, and paper A's three failures.
 
 The measures themselves are in :mod:`skdistort.metrics`; who warns is the estimator.
 """
@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils.validation import column_or_1d
 
-from ..metrics import edge_correlation, pointwise_r2
+from ..metrics import (
+    abs_pearson,
+    dssim,
+    edge_correlation,
+    equal_error_rate,
+    pair_scores,
+    pointwise_r2,
+    ridge_inversion,
+)
 
 # A template with less contrast than this, in standard deviations of its pixels on [0, 1], is
 # blank: two of 255 grey levels.
@@ -36,6 +45,83 @@ class DistortionComparison(NamedTuple):
     templates: np.ndarray
     embeddings: np.ndarray
     template_embeddings: np.ndarray
+
+
+def identifiability(comparison, y=None):
+    """Measure how well plain probes are verified against templates: ``max(0, 1 - 2 EER)``.
+
+    Parameters
+    ----------
+    comparison : DistortionComparison
+        Images and their templates.
+    y : array-like of shape (n_samples,), default=None
+        Classes; a probe is never compared with its own template. Without them it is genuine with
+        its own template, and an impostor with the others.
+
+    Returns
+    -------
+    float
+        1 when every pair is told apart, 0 at chance.
+    """
+    probes, enrolled = comparison.embeddings, comparison.template_embeddings
+    identities = np.arange(len(probes)) if y is None else column_or_1d(y)
+    scores = pair_scores(probes, identities, enrolled, identities, exclude_same_index=y is not None)
+    return max(0.0, 1.0 - 2.0 * equal_error_rate(*scores)[0])
+
+
+def dissimilarity(comparison):
+    """Measure how little templates look like images: 1 - mean absolute Pearson correlation.
+
+    Parameters
+    ----------
+    comparison : DistortionComparison
+        Images and their templates.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; a negative is as similar as the image itself.
+    """
+    return 1.0 - float(np.mean(abs_pearson(comparison.images, comparison.templates)))
+
+
+def inversion_resistance(comparison):
+    """Measure how badly a ridge regression reconstructs images from templates, by mean DSSIM.
+
+    It learns from every other sample and attacks the rest.
+
+    Parameters
+    ----------
+    comparison : DistortionComparison
+        Images and their templates, four at least.
+
+    Returns
+    -------
+    float
+        0 for a perfect inversion.
+    """
+    images, templates = comparison.images, comparison.templates
+    rebuilt = ridge_inversion(templates[::2], images[::2], templates[1::2])
+    return float(np.mean(dssim(images[1::2], rebuilt)))
+
+
+def overall_score(comparison, y=None):
+    """Combine identifiability and dissimilarity by their harmonic mean.
+
+    Parameters
+    ----------
+    comparison : DistortionComparison
+        Images and their templates.
+    y : array-like of shape (n_samples,), default=None
+        Classes, see :func:`identifiability`.
+
+    Returns
+    -------
+    float
+        In ``[0, 1]``; 0 if either part is 0.
+    """
+    parts = identifiability(comparison, y), dissimilarity(comparison)
+    return 2.0 * parts[0] * parts[1] / sum(parts) if sum(parts) > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,54 @@
 """DistortionGenerator: images that people cannot recognise and an embedder still can.
 
-Its parameters live here; what it does in training is in `_generator_training`, and what it does
-once it is fitted in `_distorting`.
+How G is put before F and held to its loss is in `_training`, what it learns from in `_batches`,
+what may be F in `_embedder`, and what became of an image in `_comparison`.
 """
 
+import warnings
+from functools import partial
+from math import prod
 from numbers import Integral, Real
 
-from sklearn.base import _fit_context
+import numpy as np
+from sklearn.base import OneToOneFeatureMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from ..distances import IMAGE_DISTANCES
-from ..training._base import TRAINING_CONSTRAINTS
-from ._generator_training import LearningTransformer
+from .._backend import keras
+from .._labels import encode_classes
+from ..distances import IMAGE_DISTANCES, check_image_distance
+from ..images._arrays import validate_array
+from ..images._layout import check_pixel_range, from_unit_range, restore_layout, to_unit_range
+from ..images._sources import fill, is_stored, joined, pieces, some_images
+from ..images._streams import ImageStream
+from ..images._validation import load_images, validate_training_images
+from ..keys import check_keys, rotate_embeddings
+from ..networks._stored import StoredNetwork
+from ..training._base import (
+    TRAINING_CONSTRAINTS,
+    KerasTransformer,
+    all_or_nothing,
+    check_training,
+)
+from ..training._batches import spawn_rng
+from ._batches import indexed_batches, streamed_batches
+from ._comparison import DistortionComparison, diagnose_distortion, overall_score
+from ._embedder import check_embedder, fit_embedder
+from ._training import (
+    TrainingCase,
+    build_adversary,
+    build_generator,
+    build_training_network,
+    generator_loss,
+)
+
+# Enough to measure shares to a few per cent, few enough to cost nothing beside the training; of
+# large images as many as 16 MB hold, but some.
+_N_DIAGNOSED, _DIAGNOSED_VALUES, _FEWEST_DIAGNOSED = 256, 2**22, 8
 
 
-class DistortionGenerator(LearningTransformer):
+class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     """Distort images beyond recognition while an embedder still identifies them.
 
     A generator G is trained so that ``G(X)`` lies far from ``X`` as an image and, under a frozen
@@ -268,3 +302,368 @@ class DistortionGenerator(LearningTransformer):
         """
         self._fit(X, y, one_pass=True)
         return self
+
+    def transform(self, X, keys=None, out=None):
+        """Distort images.
+
+        Parameters
+        ----------
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images ``(n_samples, n_features)`` or ``(n_samples, h, w[, c])``, in the units of
+            ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            For a keyed generator, one key for all images or one for each; None takes the
+            parameter `key`.
+        out : ndarray of the shape of X, dtype float32, default=None
+            Where the distorted images go, such as what ``numpy.lib.format.open_memmap`` gives for
+            more than memory holds. None makes a new array.
+
+        Returns
+        -------
+        ndarray of the shape of X, dtype float32
+            Distorted images G(X), within `pixel_range_`: `out`, if it is given, unless
+            ``set_output`` asks for a data frame.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape than in ``fit``, or leave an explicit `pixel_range`;
+            if there are keys and the generator was fitted without, or none and it needs them, or
+            there is not one for each image; if `out` has not the shape of `X`.
+        TypeError
+            If a key is neither an int nor bytes, or `out` is no writable array of float32.
+        """
+        parts = (
+            self._in_layout(self._distort(images, keys_of_images), layout)
+            for images, layout, keys_of_images in self._each_piece(X, keys)
+        )
+        return joined(parts) if out is None else fill(out, parts, X)
+
+    def embed(self, X):
+        """Embed images, plain or distorted, by the embedder F. No key takes part.
+
+        Parameters
+        ----------
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images, in the units of ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            Embeddings F(X).
+        """
+        return joined(self._embed(images) for images, *_ in self._each_piece(X))
+
+    def embed_probe(self, X, keys=None):
+        """Embed undistorted images as what templates are compared with.
+
+        Parameters
+        ----------
+        X : array-like, ImageFolder or keras.utils.PyDataset
+            Images, in the units of ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            As for ``transform``: the keys of the templates that the probes claim to match.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            R_key F(X), near F(G(X)) under the same key; F(X) if the generator has no key.
+        """
+        return joined(
+            self._under_keys(self._embed(images), keys_of_images)
+            for images, _, keys_of_images in self._each_piece(X, keys)
+        )
+
+    def compare(self, X):
+        """Distort images and put all that measures look at side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images, in the units of ``fit``.
+
+        Returns
+        -------
+        DistortionComparison
+            Images and templates with pixels in ``[0, 1]``, and the embeddings of both, those of
+            the images as ``embed_probe`` gives them.
+        """
+        images, _ = self._load(X)
+        embeddings = self._under_keys(self._embed(images), None)
+        templates = self._generate(images, embeddings)
+        in_units = from_unit_range(templates, self.pixel_range_)
+        return DistortionComparison(
+            self._unit_images(images), templates, embeddings, self._embed(in_units)
+        )
+
+    def score(self, X, y=None):
+        """Score by what the templates keep and what they hide, whatever the loss's weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images.
+        y : array-like of shape (n_samples,), default=None
+            Classes. Without them an image is matched to its own template and to the others'.
+
+        Returns
+        -------
+        float
+            Harmonic mean, in ``[0, 1]``, of identifiability (1 - 2 EER of plain probes against
+            distorted templates) and dissimilarity (1 - mean absolute Pearson correlation of
+            images and templates), the scorers of :mod:`skdistort.scoring`.
+        """
+        return overall_score(self.compare(X), y)
+
+    def diagnose(self, X):
+        """Look for the failures of paper A's Table 5 in the templates of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Images.
+
+        Returns
+        -------
+        DistortionDiagnosis
+            What was measured, and ``failures``, those that hold.
+        """
+        return self._diagnose(self._load(X)[0])
+
+    def reissue(self, templates, old_keys, new_keys):
+        """Make templates under new keys from templates, without the images.
+
+        Parameters
+        ----------
+        templates : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            What ``transform`` gave under `old_keys`.
+        old_keys, new_keys : int, bytes or sequence of these
+            One key for all templates or one for each.
+
+        Returns
+        -------
+        ndarray of the shape of `templates`, dtype float32
+            Near to what ``transform`` would give under `new_keys`; the error of F(G(X)) adds up
+            from one reissue to the next.
+
+        Raises
+        ------
+        ValueError
+            If the generator was fitted without a key, or as in ``transform``.
+        TypeError
+            If a key is neither an int nor bytes.
+        """
+        images, layout = self._load(templates)
+        for keys in (old_keys, new_keys):
+            self._check_keyed(check_keys(keys, len(images)))
+        embeddings = rotate_embeddings(self._embed(images), old_keys, inverse=True)
+        distorted = self._generate(images, rotate_embeddings(embeddings, new_keys))
+        return self._in_layout(distorted, layout)
+
+    @all_or_nothing
+    def _fit(self, X, y, one_pass=False):
+        """Train G, and F before it where that is asked for; return the images."""
+        fitted = hasattr(self, "network_")
+        goes_on = fitted and (one_pass or self.warm_start)
+        check_training(self)
+        images = validate_training_images(
+            self, X, y, reset=not (one_pass and fitted), pixel_range=self.pixel_range
+        )
+        streamed = isinstance(images, ImageStream)
+        check_image_distance(self.distance, self.image_shape_)
+        self._check_key_and_embedder(images.with_triplets if streamed else y, goes_on)
+        labels = encode_classes(images, y) if self.train_embedder and not streamed else None
+        rng = self._training_rng(one_pass)
+        groups = images.batch_numbers if streamed else None
+        training, validation = self._split_rows(images.shape[0], rng, groups, one_pass=one_pass)
+        network_rng, batch_rng, validation_rng = (spawn_rng(rng) for _ in range(3))
+        # A generator that goes on has learned with this embedder, in this range.
+        if not goes_on:
+            self._settle(images, y, rng)
+        # Of its own: another generator may borrow the compiled step, and put its F in there.
+        embedder = self.embedder_.rebuild()
+        embedder.trainable = self.train_embedder
+        case = TrainingCase.of(
+            self.architecture, keyed=self.keyed_, streamed=streamed, learns=self.train_embedder
+        )
+        shared = {"case": case, "pixel_range": self.pixel_range_}
+        if streamed:
+            make_batches = partial(
+                streamed_batches,
+                images,
+                n_components=embedder.output_shape[-1],
+                learns=self.train_embedder,
+                **shared,
+            )
+        else:
+            make_batches = partial(
+                indexed_batches,
+                images,
+                embeddings=self._embed(images) if case.target == "embedding" else None,
+                labels=labels,
+                keyed=self.keyed_,
+                batch_size=self.batch_size,
+                **shared,
+            )
+        batches = make_batches(rows=training, rng=batch_rng, redraw=True)
+        watched = None
+        if validation is not None:
+            watched = make_batches(rows=validation, rng=validation_rng, redraw=False)
+        generator = self._start_network(
+            lambda: build_generator(
+                self.architecture,
+                self.image_shape_,
+                n_components=embedder.output_shape[-1],
+                filters=self.filters,
+                rng=network_rng,
+                dtype=self.dtype_policy,
+            ),
+            one_pass=one_pass,
+        )
+        self._train_networks(generator, embedder, case, batches, watched, network_rng, one_pass)
+        self.network_ = StoredNetwork(generator)
+        return images
+
+    def _settle(self, images, y, rng):
+        """Settle what a training that goes on keeps: whether there is a key, the range, and F."""
+        self.keyed_ = self.key is not None
+        if isinstance(self.pixel_range, str):
+            self.pixel_range_ = float(images.min()), float(images.max())
+        else:
+            self.pixel_range_ = check_pixel_range(self.pixel_range)
+        self.embedder_ = fit_embedder(
+            self.embedder,
+            images,
+            y,
+            defaults={
+                "dtype_policy": self.dtype_policy,
+                "verbose": self.verbose,
+                "random_state": rng.randint(2**31 - 1),
+            },
+        )
+
+    def _check_key_and_embedder(self, y, goes_on):
+        """Refuse combinations of parameters that have no sense, before anything is trained."""
+        if self.key is not None and self.architecture == "unet":
+            raise ValueError(
+                'key needs architecture="bottleneck": the skip connections of "unet" would '
+                "carry the image into its templates under every key."
+            )
+        if goes_on and self.keyed_ != (self.key is not None):
+            raise ValueError(
+                "Training goes on as the previous fit began, which was "
+                f"{'with' if self.keyed_ else 'without'} a key."
+            )
+        if self.train_embedder and y is None:
+            raise ValueError("train_embedder=True needs y: the embedder learns from classes.")
+        check_embedder(self.embedder, self.image_shape_)
+
+    def _train_networks(self, generator, embedder, case, batches, watched, rng, one_pass):
+        """Train G in place; `embedder_` becomes what F has learned, if it does."""
+        parts = ["image_distance", "embedding_distance"]
+        adversary = None
+        if self.adversary_weight:
+            parts.append("adversary_distance")
+            adversary = build_adversary(
+                self.image_shape_, filters=self.filters, rng=rng, dtype=self.dtype_policy
+            )
+        if self.train_embedder:
+            parts.append("triplet_loss")
+        self._train(
+            build_training_network(
+                generator,
+                embedder,
+                self.pixel_range_,
+                case,
+                adversary=adversary,
+                adversary_weight=self.adversary_weight,
+            ),
+            generator_loss,
+            parts,
+            batches,
+            watched,
+            monitor="loss",
+            options={
+                "target": case.target,
+                "distance": self.distance,
+                "adversary_weight": self.adversary_weight,
+            },
+            settings={"alpha": self.alpha, "pi_emb": self.pi_emb},
+            one_pass=one_pass,
+        )
+        if self.train_embedder:
+            self.embedder_ = StoredNetwork(embedder)
+
+    def _warn_of_failures(self, images):
+        n = min(_N_DIAGNOSED, _DIAGNOSED_VALUES // prod(images.shape[1:]))
+        diagnosis = self._diagnose(some_images(images, max(_FEWEST_DIAGNOSED, n)))
+        if diagnosis.failures:
+            warnings.warn(
+                f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "
+                "epochs, another distance, alpha or pi_emb may help.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _each_piece(self, X, keys=None):
+        """Go through valid images, with their layout and keys, as many as memory should hold."""
+        check_is_fitted(self)
+        stored = is_stored(X)
+        in_memory = not stored and not isinstance(X, keras.utils.PyDataset)
+        shared = in_memory or isinstance(keys, (bytes, str)) or not hasattr(keys, "__len__")
+        if stored and not shared:
+            check_keys(keys, len(X))
+        start = 0
+        for piece, _ in pieces(X):
+            images, layout = validate_array(self, piece, reset=False, pixel_range=self.pixel_range)
+            stop = start + len(images)
+            yield images, layout, keys if shared else keys[start:stop]
+            start = stop
+        if not shared:
+            check_keys(keys, start)
+
+    def _load(self, X):
+        """Check images given to the fitted generator, and bring them into memory."""
+        return load_images(self, X, pixel_range=self.pixel_range)
+
+    def _embed(self, images):
+        """Apply F to valid images."""
+        return joined(self.embedder_.predict(part, self.batch_size) for part, _ in pieces(images))
+
+    def _check_keyed(self, keys):
+        """Take the parameter `key` where no keys are given; None for a generator without."""
+        keys = self.key if keys is None else keys
+        if keys is None and self.keyed_:
+            raise ValueError("The generator was fitted with a key: set its key, or give keys.")
+        if keys is not None and not self.keyed_:
+            raise ValueError("The generator was fitted without a key and takes none.")
+        return keys
+
+    def _under_keys(self, embeddings, keys):
+        keys = self._check_keyed(keys)
+        return embeddings if keys is None else rotate_embeddings(embeddings, keys)
+
+    def _in_layout(self, distorted, layout):
+        """Bring what G gives to the units and the layout of the data."""
+        distorted = from_unit_range(distorted, self.pixel_range_)
+        return restore_layout(distorted.reshape(len(distorted), -1), layout)
+
+    def _unit_images(self, images):
+        # An image may be brighter than any that the range was learned from; measures take [0, 1].
+        return np.clip(to_unit_range(images, self.pixel_range_), 0.0, 1.0)
+
+    def _distort(self, images, keys=None):
+        """Distort valid images; pixels of the result are in ``[0, 1]``."""
+        if self.architecture == "unet":
+            self._check_keyed(keys)
+            return self._generate(images, None)
+        return self._generate(images, self._under_keys(self._embed(images), keys))
+
+    def _generate(self, images, embeddings):
+        """Apply G to what it sees: valid images, or their embeddings."""
+        unet = self.architecture == "unet"
+        seen = to_unit_range(images, self.pixel_range_) if unet else embeddings
+        return self.network_.predict(seen, self.batch_size)
+
+    def _diagnose(self, images):
+        return diagnose_distortion(self._unit_images(images), self._distort(images))

@@ -1,10 +1,12 @@
 """How a generator G is built, put before the embedder F, and held to its loss.
 
-What it is given to learn from is in :mod:`skdistort.distortion._batches`.
+What it is given to learn from is in `_batches`.
 """
 
+from dataclasses import dataclass
+
 from .._backend import keras
-from ..distances import IMAGE_DISTANCES, squared_euclidean
+from ..distances import IMAGE_DISTANCES, get_image_distance, squared_euclidean
 from ..losses import batch_triplet_loss, distortion_loss
 from ..networks import build_decoder, build_unet, scale_pixels
 
@@ -12,6 +14,82 @@ ops = keras.ops
 
 # Margin of the triplet loss of an embedder that learns along, paper A's mu.
 _MARGIN = 0.2
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """What G sees in training, and where F(X) comes from; batches and network share the names.
+
+    Attributes
+    ----------
+    sees : {"image", "embedding", "plain", "rotated"}
+        The image; an embedding made beforehand, F(X) or that under a key drawn at random; F(X) as
+        F is at the moment; or that in a direction drawn at random.
+    embeds : bool
+        Whether the network computes F(X) itself, because F learns or X is never the same.
+    """
+
+    sees: str
+    embeds: bool
+
+    @classmethod
+    def of(cls, architecture, *, keyed, streamed, learns):
+        """Tell the case.
+
+        Parameters
+        ----------
+        architecture : {"unet", "bottleneck"}
+            Whether G sees the image or an embedding.
+        keyed : bool
+            Whether templates are under keys.
+        streamed : bool
+            Whether X comes in batches that may never be the same.
+        learns : bool
+            Whether F learns along.
+
+        Returns
+        -------
+        TrainingCase
+            The case.
+        """
+        embeds = streamed or learns
+        if architecture == "unet":
+            sees = "image"
+        elif keyed:
+            # What stays as it is has been rotated before it comes in.
+            sees = "rotated" if streamed else "embedding"
+        else:
+            sees = "plain" if embeds else "embedding"
+        return cls(sees, embeds)
+
+    @property
+    def inputs(self):
+        """Name the inputs of the network.
+
+        Returns
+        -------
+        tuple of str
+            Some of "image", "embedding" and "direction".
+        """
+        given = {
+            "image": self.embeds or self.sees == "image",
+            "embedding": self.sees == "embedding",
+            "direction": self.sees == "rotated",
+        }
+        return tuple(name for name, is_given in given.items() if is_given)
+
+    @property
+    def target(self):
+        """Name what F(G(X)) should be near.
+
+        Returns
+        -------
+        {"embedding", "plain", "rotated"}
+            One made beforehand, which batches hold, or what the network makes of F(X).
+        """
+        if self.sees == "rotated":
+            return "rotated"
+        return "plain" if self.embeds and self.sees != "embedding" else "embedding"
 
 
 class InferenceOnly(keras.Model):
@@ -29,6 +107,11 @@ class InferenceOnly(keras.Model):
     def __init__(self, network):
         super().__init__(trainable=network.trainable, dtype="float32")
         self.network = network
+
+    def get_config(self):
+        """Tell of the network, so that another one is trained by another step."""
+        network = keras.saving.serialize_keras_object(self.network)
+        return {"trainable": self.trainable, "network": network}
 
     def call(self, x):
         """Apply the network."""
@@ -53,6 +136,10 @@ class ReverseGradient(keras.layers.Layer):
     def __init__(self, weight):
         super().__init__(dtype="float32")
         self.weight = weight
+
+    def get_config(self):
+        """Tell the weight."""
+        return {"weight": self.weight}
 
     def call(self, x):
         """Return x."""
@@ -88,8 +175,31 @@ def build_generator(architecture, image_shape, *, n_components, filters, rng, dt
     return build_decoder(n_components, image_shape, filters=filters, rng=rng, dtype=dtype)
 
 
+def build_adversary(image_shape, *, filters, rng, dtype="float32"):
+    """Build what learns along to reconstruct images from templates: a U-Net.
+
+    Parameters
+    ----------
+    image_shape : tuple of 3 int
+        Height, width and channels.
+    filters : sequence of int
+        Convolution maps of each level, the finest first.
+    rng : numpy.random.RandomState
+        Source of the initialisers' seeds.
+    dtype : str, default="float32"
+        See :func:`build_generator`.
+
+    Returns
+    -------
+    keras.Model
+        Templates to images, both with pixels in ``[0, 1]``.
+    """
+    # A generator from a file may have any name that Keras counts up.
+    return build_unet(image_shape, filters=filters, rng=rng, dtype=dtype, name="adversary")
+
+
 def build_training_network(
-    generator, embedder, pixel_range, *, embeds, seen="input", adversary=None, adversary_weight=0.0
+    generator, embedder, pixel_range, case, *, adversary=None, adversary_weight=0.0
 ):
     """Make the network that is trained: G, F behind it, and what learns along with them.
 
@@ -102,11 +212,8 @@ def build_training_network(
         staying as they are.
     pixel_range : tuple of 2 float
         The values that 0 and 1 stand for.
-    embeds : bool
-        Whether F(X) is computed here, because F learns or X is never the same.
-    seen : {"input", "plain", "rotated"}, default="input"
-        Whether G has an input of its own, or sees F(X) as it is at the moment, or that in a
-        direction drawn at random.
+    case : TrainingCase
+        What G sees, and where F(X) comes from.
     adversary : keras.Model or None, default=None
         What reconstructs images from templates, both with pixels in ``[0, 1]``.
     adversary_weight : float, default=0.0
@@ -115,24 +222,24 @@ def build_training_network(
     Returns
     -------
     keras.Model
-        Takes a dict: ``"seen"``, what G sees as an input; ``"image"``, pixels in ``[0, 1]``, if it
-        `embeds`; ``"direction"``, vectors of length 1, if G sees F(X) so. Gives a dict:
-        ``"distorted"``, G(X), and ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it `embeds`;
-        ``"rotated"``, what G sees in another direction; ``"rebuilt"`` with an adversary.
+        Takes a dict of ``case.inputs``: ``"image"``, pixels in ``[0, 1]``; ``"embedding"``, what G
+        sees; ``"direction"``, vectors of length 1. Gives a dict: ``"distorted"``, G(X), and
+        ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it embeds; ``"rotated"``, that in the
+        direction; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
     embed = InferenceOnly(embedder)
-    inputs, outputs = {}, {}
-    if embeds:
-        inputs["image"] = keras.layers.Input(generator.output_shape[1:], name="image")
+    shape = generator.output_shape[1:]
+    shapes = {"image": shape, "embedding": generator.input_shape[1:]}
+    shapes["direction"] = shapes["embedding"]
+    inputs = {name: keras.layers.Input(shapes[name], name=name) for name in case.inputs}
+    outputs = {}
+    if case.embeds:
         outputs["plain"] = embed(scale_pixels(inputs["image"], high - low, low, name="to_image"))
-    if seen == "rotated":
-        inputs["direction"] = keras.layers.Input(generator.input_shape[1:], name="direction")
+    if case.sees == "rotated":
         squares = ops.sum(ops.square(outputs["plain"]), axis=1, keepdims=True)
         outputs["rotated"] = ops.sqrt(squares) * inputs["direction"]
-    elif seen == "input":
-        inputs["seen"] = keras.layers.Input(generator.input_shape[1:], name="seen")
-    outputs["distorted"] = generator(inputs["seen"] if seen == "input" else outputs[seen])
+    outputs["distorted"] = generator((inputs if case.sees in inputs else outputs)[case.sees])
     outputs["embedding"] = embed(
         scale_pixels(outputs["distorted"], high - low, low, name="to_template")
     )
@@ -141,22 +248,23 @@ def build_training_network(
     return keras.Model(inputs, outputs)
 
 
-def generator_loss(targets, outputs, *, alpha, pi_emb, distance, adversary_weight=0.0):
+def generator_loss(targets, outputs, *, alpha, pi_emb, target, distance, adversary_weight):
     """Evaluate the distortion loss of a batch, and what it is made of.
 
     Parameters
     ----------
     targets : dict of str to tensor
-        ``"image"``, X with pixels in ``[0, 1]``; ``"embedding"``, where F(G(X)) should lie, which
-        without it is what the `outputs` have of F(X), ``"rotated"`` or ``"plain"``; ``"label"``,
-        classes, if F learns.
+        ``"image"``, X with pixels in ``[0, 1]``; ``"embedding"``, where F(G(X)) should lie, if it
+        was made beforehand; ``"label"``, classes, if F learns.
     outputs : dict of str to tensor
         What :func:`build_training_network` gives.
     alpha, pi_emb : float
         See :func:`skdistort.losses.distortion_loss`.
-    distance : callable
+    target : {"embedding", "plain", "rotated"}
+        Where F(G(X)) should lie, see :class:`TrainingCase`.
+    distance : str or callable
         Image distance.
-    adversary_weight : float, default=0.0
+    adversary_weight : float
         Weight of the adversary in G's loss.
 
     Returns
@@ -168,9 +276,8 @@ def generator_loss(targets, outputs, *, alpha, pi_emb, distance, adversary_weigh
         Mean ``"image_distance"`` and ``"embedding_distance"``; the adversary's mean squared error
         ``"adversary_distance"``; ``"triplet_loss"`` of F.
     """
-    candidates = targets.get("embedding"), outputs.get("rotated"), outputs.get("plain")
-    wanted = next(candidate for candidate in candidates if candidate is not None)
-    d_image = distance(targets["image"], outputs["distorted"])
+    wanted = (targets if target == "embedding" else outputs)[target]
+    d_image = get_image_distance(distance)(targets["image"], outputs["distorted"])
     d_embedding = squared_euclidean(wanted, outputs["embedding"])
     loss = ops.mean(distortion_loss(d_image, d_embedding, alpha=alpha, pi_emb=pi_emb))
     parts = {"image_distance": ops.mean(d_image), "embedding_distance": ops.mean(d_embedding)}

@@ -1,7 +1,7 @@
 """A folder of images as an array that is decoded row by row, when it is asked for.
 
 Which files belong to it and what class they have is decided here; decoding lives in `_photos`, and
-how an estimator reads it piece by piece in `_image_sources`.
+how an estimator reads it piece by piece in `_sources`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Photos in local files, decoded to arrays, and what compressing images makes of them.
 
-Nothing here fetches anything. Which photos to read is said by lists of pairs (`_lfw`) or by
-folders (`_image_folder`).
+Nothing here fetches anything. Which photos to read is said by folders (`_folder`) or by lists of
+pairs (:mod:`skdistort.datasets`).
 """
 
 from __future__ import annotations

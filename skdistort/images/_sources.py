@@ -1,7 +1,7 @@
 """Images that stay on disk: read by row numbers, or piece by piece in order.
 
 What can be read in any order is here: memory-mapped arrays and folders. Batches that come as they
-come are in `_image_streams`.
+come are in `_streams`.
 """
 
 from math import prod

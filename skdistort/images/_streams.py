@@ -1,6 +1,6 @@
 """Images that come as batches of a ``keras.utils.PyDataset``, which may change them each time.
 
-Nothing of them is kept. Images that can be read by row numbers are in `_image_sources`.
+Nothing of them is kept. Images that can be read by row numbers are in `_sources`.
 """
 
 import numpy as np

@@ -5,10 +5,12 @@ estimators.
 """
 
 from ._blocks import check_filters
+from ._decoder import build_decoder
 from ._encoder import build_encoder
-from ._generators import build_decoder, build_unet
 from ._layers import PixelScaling, SelfAttentivePooling, UnitLength, scale_pixels
-from ._vgg import build_pair_head, build_vgg_encoder
+from ._pair_head import build_pair_head
+from ._unet import build_unet
+from ._vgg import build_vgg_encoder
 
 __all__ = [
     "PixelScaling",

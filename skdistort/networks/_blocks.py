@@ -77,3 +77,61 @@ def he_normal(rng):
 
 def draw_seed(rng):
     return int(rng.randint(2**31 - 1))
+
+
+def upsample(x, maps, rng, dtype, level):
+    """Double height and width by a transposed convolution.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (n, height, width, c)
+        Input.
+    maps : int
+        Convolution maps.
+    rng : numpy.random.RandomState
+        Source of the initialiser's seed.
+    dtype : str
+        Keras's dtype policy.
+    level : int
+        Number in the layer's name.
+
+    Returns
+    -------
+    KerasTensor of shape (n, 2 * height, 2 * width, maps)
+        Output.
+    """
+    return layers.Conv2DTranspose(
+        maps,
+        2,
+        strides=2,
+        kernel_initializer=he_normal(rng),
+        dtype=dtype,
+        name=f"upsampling{level}",
+    )(x)
+
+
+def to_pixels(x, channels, rng):
+    """Turn maps into pixels in ``(0, 1)``, in float32.
+
+    Parameters
+    ----------
+    x : KerasTensor of shape (n, height, width, c)
+        Input.
+    channels : int
+        Channels of the image.
+    rng : numpy.random.RandomState
+        Source of the initialiser's seed.
+
+    Returns
+    -------
+    KerasTensor of shape (n, height, width, channels)
+        Output.
+    """
+    return layers.Conv2D(
+        channels,
+        1,
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.GlorotUniform(draw_seed(rng)),
+        dtype="float32",
+        name="pixels",
+    )(x)

@@ -89,8 +89,9 @@ def _layer_names(part):
         for value in part:
             yield from _layer_names(value)
     elif isinstance(part, dict):
-        # Other objects have names too, but no dtype: those of dtype policies mean something.
-        if "name" in part and ("dtype" in part or "layers" in part):
+        # Other objects have names too, but no dtype nor place in a graph: those of dtype policies
+        # mean something.
+        if "name" in part and not part.keys().isdisjoint(("dtype", "layers", "inbound_nodes")):
             yield part["name"]
         for value in part.values():
             yield from _layer_names(value)
@@ -99,7 +100,9 @@ def _layer_names(part):
 def _renamed(part, names, key=None):
     """Put other names of layers where Keras refers to them, and take seeds out."""
     if isinstance(part, dict):
-        return {k: None if k == "seed" else _renamed(v, names, k) for k, v in part.items()}
+        # Outputs that have names of their own are a dict of references.
+        inner = key if key in _REFERENCES else None
+        return {k: None if k == "seed" else _renamed(v, names, inner or k) for k, v in part.items()}
     if isinstance(part, list):
         return [_renamed(value, names, key) for value in part]
     if isinstance(part, str) and key in _REFERENCES:

@@ -2,7 +2,7 @@
 
 This is what a fitted estimator keeps instead of a Keras model, so that it pickles small and
 carries no optimiser, graph or device. What networks there are is in :mod:`skdistort.networks`, how
-they are written to files in `_model_networks`.
+they are written to files in :mod:`skdistort.persistence`.
 """
 
 import json

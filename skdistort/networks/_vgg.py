@@ -1,4 +1,4 @@
-"""The networks of paper B: the encoder of spectrograms and the head that compares two of them.
+"""The encoder of spectrograms of paper B, in the manner of VGG.
 
 Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification"
 (Interspeech 2020).
@@ -74,41 +74,3 @@ def build_vgg_encoder(
     x = hidden_layer(x, hidden_units, rng, dtype, "hidden")
     x = linear_layer(x, n_components, rng, "projection")
     return keras.Model(inputs, UnitLength(dtype="float32")(x) if unit_length else x)
-
-
-def build_pair_head(
-    n_components: int,
-    *,
-    units: Sequence[int],
-    rng: np.random.RandomState,
-    dtype: str = "float32",
-) -> Model:
-    """Build the double branch's head: two embeddings, one after the other, to a log-odds.
-
-    Parameters
-    ----------
-    n_components : int
-        Length of one embedding.
-    units : sequence of int
-        Widths of the dense layers before the last, which has one unit. (Paper B: five layers in
-        all, the last a sigmoid, whose log-odds this is.)
-    rng : numpy.random.RandomState
-        Source of the initialisers' seeds.
-    dtype : str, default="float32"
-        Keras's dtype policy of the inner layers, such as ``"mixed_bfloat16"``; the last ones
-        compute in float32.
-
-    Returns
-    -------
-    keras.Model
-        ``(n, 2 * n_components)`` to ``(n, 1)``: the log-odds that both are of one identity.
-        Left and right are not interchangeable.
-
-    References
-    ----------
-    Paper B, section 2.2.
-    """
-    x = inputs = layers.Input((2 * n_components,))
-    for i, width in enumerate(units, 1):
-        x = hidden_layer(x, width, rng, dtype, f"hidden{i}")
-    return keras.Model(inputs, linear_layer(x, 1, rng, "log_odds"))

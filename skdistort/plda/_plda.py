@@ -21,14 +21,11 @@ from sklearn.base import (
 from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    check_consistent_length,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
-from .._labels import refuse_missing
-from ..metrics import equal_error_rate
+from ..decision._pairs import PairScoringMixin, score_in_blocks
 from ..persistence import PersistenceMixin
 from ._two_covariance import class_statistics, diagonalise, em_step, lda_projection, log_likelihood
 
@@ -36,7 +33,13 @@ from ._two_covariance import class_statistics, diagonalise, em_step, lda_project
 _VARIANCE_FLOOR = 1e-6
 
 
-class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator):
+class PLDA(
+    PairScoringMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    PersistenceMixin,
+    BaseEstimator,
+):
     """Probabilistic linear discriminant analysis in its two-covariance form.
 
     Vectors are centred, projected by linear discriminant analysis (LDA) and scaled to unit
@@ -74,6 +77,10 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, 
         ``V.T @ between_covariance_ @ V = diag(between_variances_)``.
     between_variances_ : ndarray of shape (n_components,)
         Between-class variances in that basis, falling.
+    threshold_ : float
+        Where :meth:`verify` decides, after :meth:`calibrate_threshold`, in nats.
+    calibration_ : ScoreFusion
+        How :meth:`verify_proba` reads scores, after :meth:`calibrate_probability`.
     log_likelihoods_ : ndarray of shape (n_iter + 1,)
         Log-likelihood of the training vectors after LDA and length normalisation, in nats: at
         the start and after each iteration. Never falls.
@@ -165,6 +172,7 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, 
                 f"PLDA needs a class of two samples or more: y has {len(y)} samples in as many "
                 "classes, which tell nothing about the covariance within a class."
             )
+        self._forget_calibration()
         self.input_mean_ = X.mean(axis=0, dtype=np.float64)
         self.projection_ = lda_projection(X, codes, self.n_components, shrinkage=self.shrinkage)
         self._n_features_out = self.projection_.shape[1]
@@ -193,27 +201,6 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, 
         """
         return self._encode(X)
 
-    def pair_score(self, left, right):
-        """Compare row i of one array with row i of the other.
-
-        Parameters
-        ----------
-        left, right : array-like of shape (n_pairs, n_features)
-            Vectors as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_pairs,)
-            Log-likelihood ratios in nats: above 0 where one class is likelier than two.
-
-        Raises
-        ------
-        ValueError
-            If the arrays differ in length.
-        """
-        check_consistent_length(left, right)
-        return pair_llr(self._encode(left), self._encode(right), self.between_variances_)
-
     def score_matrix(self, left, right):
         """Compare every row of one array with every row of the other.
 
@@ -231,36 +218,6 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, 
         """
         return llr_matrix(self._encode(left), self._encode(right), self.between_variances_)
 
-    def score(self, X, y):
-        """Score by verification: 1 - equal error rate over all pairs of vectors.
-
-        Memory grows with the square of the number of vectors.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Vectors.
-        y : array-like of shape (n_samples,)
-            Their classes, which need not be those of ``fit``.
-
-        Returns
-        -------
-        float
-            Between 0 and 1, higher is better; 0.5 is chance.
-
-        Raises
-        ------
-        ValueError
-            If `y` does not make both genuine and impostor pairs, or lacks one.
-        """
-        Z, y = self._encode(X), column_or_1d(y)
-        refuse_missing(y, "y")
-        check_consistent_length(Z, y)
-        above_diagonal = ~np.tri(len(y), dtype=bool)
-        genuine = (y[:, None] == y)[above_diagonal]
-        scores = llr_matrix(Z, Z, self.between_variances_)[above_diagonal]
-        return 1.0 - equal_error_rate(genuine, scores)[0]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -272,6 +229,21 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, 
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return (self._project(X) - self.mean_.astype(X.dtype)) @ self.basis_.astype(X.dtype)
+
+    def _score_codes(self, codes, left, right):
+        return score_in_blocks(
+            lambda a, b: pair_llr(codes[a], codes[b], self.between_variances_),
+            left,
+            right,
+            codes.dtype,
+        )
+
+    def _score_all_pairs(self, X, y):
+        codes, genuine = self._encode_labelled(X, y)
+        above_diagonal = ~np.tri(len(codes), dtype=bool)
+        # One matrix product is faster than the pairs one by one.
+        scores = llr_matrix(codes, codes, self.between_variances_)
+        return genuine, scores[above_diagonal]
 
     def _project(self, X):
         """Centre, project and scale to unit length, in the precision of X."""

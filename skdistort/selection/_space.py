@@ -7,6 +7,7 @@ compared, which of them a rule is given, and how a batch is put together, here.
 from math import prod
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
@@ -53,9 +54,11 @@ def fit_selection_space(space, images, rng):
     def as_taken(X):
         return X if _takes_images(space) else X.reshape(len(X), -1)
 
-    space.fit(as_taken(sample), None)
-    found = (space.transform(as_taken(piece)) for piece, _ in pieces(images))
-    return np.asarray(joined(found), dtype=np.float32)
+    # A data frame, which a global setting may ask for, could not hold what a first step gives.
+    with config_context(transform_output="default"):
+        space.fit(as_taken(sample), None)
+        found = joined(space.transform(as_taken(piece)) for piece, _ in pieces(images))
+    return np.asarray(found, dtype=np.float32)
 
 
 def check_selection_vectors(vectors, impostor_vectors, n_samples, n_impostors):

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from ..images._layout import infer_image_shape, restore_layout, split_layout, with_channels
+from ..images._arrays import validate_array
+from ..images._layout import restore_layout
 from ..persistence import PersistenceMixin
 
 
@@ -103,9 +104,7 @@ class _ImageFilter(OneToOneFeatureMixin, TransformerMixin, PersistenceMixin, Bas
         ValueError
             If `image_shape` does not fit the images.
         """
-        rows, layout = split_layout(X)
-        rows = validate_data(self, rows, dtype=[np.float64, np.float32])
-        self.image_shape_ = infer_image_shape(rows.shape[1], layout, self.image_shape)
+        validate_array(self, X, reset=True, dtype=[np.float64, np.float32])
         return self
 
     def transform(self, X):
@@ -122,15 +121,9 @@ class _ImageFilter(OneToOneFeatureMixin, TransformerMixin, PersistenceMixin, Bas
             Images in the units of `X`: float32 if `X` is, else float64.
         """
         check_is_fitted(self)
-        rows, layout = split_layout(X)
-        if layout is not None and with_channels(layout) != self.image_shape_:
-            raise ValueError(
-                f"X has images of shape {layout}, but {type(self).__name__} was fitted on images "
-                f"of shape {self.image_shape_}."
-            )
-        rows = validate_data(self, rows, dtype=[np.float64, np.float32], reset=False)
-        filtered = self._filter(rows.reshape(len(rows), *self.image_shape_))
-        return restore_layout(filtered.reshape(len(rows), -1), layout)
+        images, layout = validate_array(self, X, reset=False, dtype=[np.float64, np.float32])
+        filtered = self._filter(images)
+        return restore_layout(filtered.reshape(len(filtered), -1), layout)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,6 +1,6 @@
-"""What the estimators share: image validation, seeds, tags, the training set-up and scores.
+"""What the estimators that train a network share: parameters, seeds, splits, tags, set-up.
 
-Nothing here knows a loss or an architecture.
+Nothing here knows a loss or an architecture. Images are checked in :mod:`skdistort.images`.
 """
 
 from functools import wraps
@@ -12,14 +12,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     check_is_fitted,
-    validate_data,
 )
 
 from .._backend import keras
-from .._labels import encode_classes
-from ..images._layout import infer_image_shape, split_layout, with_channels
-from ..images._sources import StoredImages, is_stored, joined, pieces
-from ..images._streams import ImageStream
+from ..images._arrays import validate_array
+from ..images._sources import joined, pieces
+from ..networks import check_filters
 from ..persistence import PersistenceMixin
 from ._batches import split_rows
 from ._loop import train
@@ -48,83 +46,6 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
     Subclasses take the parameters named in ``TRAINING_CONSTRAINTS`` and set `network_`,
     a :class:`~skdistort.networks._stored.StoredNetwork`, and `history_` in ``fit``.
     """
-
-    def _validate_images(self, X, *, reset):
-        """Check images and bring them to ``(n, height, width, channels)``; remember the layout.
-
-        Parameters
-        ----------
-        X : array-like or ImageFolder of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images.
-        reset : bool
-            Whether to learn the shape of an image (``fit``) or to hold X to it.
-
-        Returns
-        -------
-        images : ndarray or StoredImages of shape (n_samples, height, width, channels)
-            The images, float32. Those that are memory-mapped or in a folder stay there.
-        layout : tuple of int or None
-            How to give results back, see :func:`skdistort.images._layout.restore_layout`.
-        """
-        if isinstance(X, keras.utils.PyDataset):
-            raise ValueError(
-                f"X is a keras.utils.PyDataset, which this method of {type(self).__name__} does "
-                "not take: give an array, which may be memory-mapped, or an ImageFolder."
-            )
-        if is_stored(X):
-            return self._survey(X, reset), X.shape[1:] if len(X.shape) > 2 else None
-        return self._validate_array(X, reset=reset, least=2 if reset else 1)
-
-    def _validate_training_images(self, X, y, *, reset):
-        """Check images to train on, which may also come as batches that hold their classes."""
-        if not isinstance(X, keras.utils.PyDataset):
-            return self._validate_images(X, reset=reset)[0]
-        if y is not None:
-            raise ValueError(
-                "y must be None where X is a keras.utils.PyDataset, whose batches hold the classes."
-            )
-        return self._survey(X, reset)
-
-    def _survey(self, X, reset):
-        """Check images that are not in memory, piece by piece."""
-        sizes, lows, highs, with_triplets = [], [], [], []
-        for piece, classes in pieces(X):
-            images, _ = self._validate_array(piece, reset=reset and not sizes)
-            sizes.append(len(images))
-            lows.append(float(images.min()))
-            highs.append(float(images.max()))
-            if classes is not None:
-                counts = np.bincount(encode_classes(images, classes, name="the y of a batch of X"))
-                with_triplets.append(len(counts) > 1 and max(counts) > 1)
-        least = 2 if reset else 1
-        if sum(sizes) < least:
-            raise ValueError(f"X has {sum(sizes)} sample(s), a minimum of {least} is required.")
-        limits = min(lows), max(highs)
-        if not isinstance(X, keras.utils.PyDataset):
-            return StoredImages(X, self.image_shape_, limits)
-        labelled = len(with_triplets) == len(sizes)
-        return ImageStream(X, self.image_shape_, limits, sizes, with_triplets if labelled else None)
-
-    def _validate_array(self, X, *, reset, least=1):
-        """Check images in memory, of which there must be some number at the least."""
-        if reset:
-            _check_callbacks(self.callbacks)
-        # Some sparse arrays, of which scikit-learn tells, have no items either.
-        if hasattr(X, "__iter__") and not (hasattr(X, "__getitem__") or hasattr(X, "shape")):
-            raise TypeError(
-                f"X is a {type(X).__name__}, which can only be walked through: give an array, an "
-                "ImageFolder or a keras.utils.PyDataset."
-            )
-        rows, layout = split_layout(X)
-        if not reset and layout is not None and with_channels(layout) != self.image_shape_:
-            raise ValueError(
-                f"X has images of shape {layout}, but {type(self).__name__} was fitted on images "
-                f"of shape {self.image_shape_}."
-            )
-        rows = validate_data(self, rows, dtype="float32", reset=reset, ensure_min_samples=least)
-        if reset:
-            self.image_shape_ = infer_image_shape(rows.shape[1], layout, self.image_shape)
-        return rows.reshape(len(rows), *self.image_shape_), layout
 
     def _start_network(self, build, attribute="network_", *, one_pass=False):
         """Return the network to train: a new one, or that of the last fit if it is to go on."""
@@ -171,10 +92,11 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
         part_names,
         batches,
         validation,
+        *,
         monitor,
-        signature,
+        options=None,
+        settings=None,
         one_pass=False,
-        **settings,
     ):
         """Train a network in place and note its history, to which one pass adds an entry."""
         history = train(
@@ -182,8 +104,8 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
             loss,
             part_names,
             batches,
-            settings=settings,
-            signature=signature,
+            options=options or {},
+            settings=settings or {},
             validation=validation,
             epochs=1 if one_pass else self.epochs,
             learning_rate=self.learning_rate,
@@ -207,17 +129,11 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _check_images(self, X):
-        """Validate images given to a fitted estimator, and bring them into memory."""
-        check_is_fitted(self)
-        images, layout = self._validate_images(X, reset=False)
-        return images[:], layout
-
     def _encode(self, X):
         """Apply the network to images, as many at a time as memory should hold."""
         check_is_fitted(self)
         return joined(
-            self.network_.predict(self._check_images(piece)[0], self.batch_size)
+            self.network_.predict(validate_array(self, piece, reset=False)[0], self.batch_size)
             for piece, _ in pieces(X)
         )
 
@@ -229,10 +145,25 @@ def _architecture(network):
     return network.input_shape, weights, layers
 
 
-def _check_callbacks(callbacks):
-    for callback in callbacks or ():
+def check_training(estimator):
+    """Check what the constraints of parameters cannot say, before anything is trained.
+
+    Parameters
+    ----------
+    estimator : KerasTransformer
+        The estimator.
+
+    Raises
+    ------
+    TypeError
+        If its `callbacks` are none of Keras's.
+    ValueError
+        If its `filters` are no positive integers.
+    """
+    for callback in estimator.callbacks or ():
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"callbacks must hold Keras callbacks, got {callback!r}.")
+    check_filters(estimator.filters)
 
 
 def all_or_nothing(fit):

@@ -2,7 +2,7 @@
 
 Each is a way of drawing row numbers; :class:`IndexedBatches` turns the numbers into arrays. All
 batches of an epoch have one size, so that a backend compiles the training step once. Batches that
-come ready-made are in `_image_streams`; which samples are clients and impostors is decided in
+come ready-made are :class:`StreamedBatches`; which samples are clients and impostors is decided in
 :mod:`skdistort.selection`.
 """
 

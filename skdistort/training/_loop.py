@@ -4,14 +4,18 @@ What is trained, on which batches and with which loss, is not decided here.
 """
 
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 
 from .._backend import keras
-from ..networks._pool import ModelPool
+from ..networks._pool import ModelPool, architecture
 from ..networks._stored import jit_mode
 
 _TRAINERS = ModelPool(2)
+
+# Values that are what they are: equal ones compile to equal steps.
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):
@@ -46,7 +50,10 @@ class TrainingModel(keras.Model):
     network : keras.Model
         What is trained.
     loss : callable
-        ``loss(y, outputs, **settings) -> (loss, parts)``, parts a dict of scalar tensors.
+        ``loss(y, outputs, **options, **settings) -> (loss, parts)``, parts a dict of scalar
+        tensors.
+    options : dict of str to object
+        What the loss takes that is compiled into its step, such as the name of a distance.
     part_names : sequence of str
         The keys of parts.
     setting_names : sequence of str
@@ -56,10 +63,10 @@ class TrainingModel(keras.Model):
         How the learning rate of its optimiser falls, if it does.
     """
 
-    def __init__(self, network, loss, part_names, setting_names, schedule):
+    def __init__(self, network, loss, options, part_names, setting_names, schedule):
         super().__init__(name="training", dtype="float32")
         self.network = network
-        self._loss_and_parts = loss
+        self._loss_and_parts = partial(loss, **options)
         self._settings = {
             name: self.add_weight(shape=(), initializer="zeros", trainable=False, name=name)
             for name in setting_names
@@ -138,8 +145,8 @@ def train(
     batches,
     *,
     validation=None,
+    options,
     settings,
-    signature,
     epochs,
     learning_rate,
     schedule,
@@ -155,16 +162,17 @@ def train(
     network : keras.Model
         What to train; its weights change.
     loss : callable
-        See :class:`TrainingModel`.
+        See :class:`TrainingModel`; a function of a module.
     part_names : sequence of str
         See :class:`TrainingModel`.
     batches, validation : IndexedBatches or StreamedBatches
         Batches to learn from, and to watch; None for none to watch. Released in the end.
+    options : dict of str to object
+        What the loss takes that is compiled into its step. The step of an earlier call is used
+        again where the loss, its options and the network's configuration are the same, and only
+        where all options are plain values: a function may not do the same next time.
     settings : dict of str to float
-        Numbers that the loss takes as well.
-    signature : hashable or None
-        Equal for networks and losses that are alike but for weights and settings; the compiled
-        step of an earlier call is then used again. None for what is like nothing else.
+        Numbers that the loss takes as well, which may change with no new compilation.
     epochs : int
         Passes over the batches.
     learning_rate : float
@@ -193,7 +201,7 @@ def train(
 
     def build():
         falling = CosineToZero() if schedule == "cosine" else None
-        model = TrainingModel(network, loss, part_names, settings, falling)
+        model = TrainingModel(network, loss, options, part_names, settings, falling)
         optimizer = keras.optimizers.Adam(falling or 0.0, name="adam")
         if falling is not None:
             falling.attach(optimizer)
@@ -218,10 +226,11 @@ def train(
         own_callbacks.append(ProgressBar())
     callbacks = callbacks or []
     # A callback may change the model in ways that the next fit must not inherit.
-    if signature is None or callbacks:
+    if callbacks or not all(isinstance(value, _PLAIN) for value in options.values()):
         compiled = nullcontext(build())
     else:
-        compiled = _TRAINERS.borrow((signature, schedule), build)
+        signature = step_signature(network, loss, options, part_names, settings, schedule)
+        compiled = _TRAINERS.borrow(signature, build)
     try:
         with compiled as model:
             model.restart(network, settings, float(learning_rate), epochs * len(batches))
@@ -252,6 +261,32 @@ def train(
                 f"help. Losses by epoch: {history['loss']}."
             )
     return history
+
+
+def step_signature(network, loss, options, part_names, setting_names, schedule):
+    """Sum up all that a compiled training step depends on, so that nothing is kept by hand.
+
+    Parameters
+    ----------
+    network : keras.Model
+        What is trained. Its configuration counts, with those of the networks in it; weights and
+        names of layers do not.
+    loss : callable
+        A function of a module.
+    options : dict of str to object
+        Plain values that the loss takes.
+    part_names, setting_names : iterable of str
+        What is tracked, and the numbers that are variables.
+    schedule : str
+        How the learning rate falls.
+
+    Returns
+    -------
+    hashable
+        Equal for two trainings that one step can serve.
+    """
+    described = tuple(sorted(options.items())), tuple(part_names), tuple(setting_names)
+    return loss, architecture(network.to_json()), *described, schedule
 
 
 def _computes_in_float16(layer):

@@ -6,10 +6,8 @@ The networks are in :mod:`skdistort.networks`, the losses proper in :mod:`skdist
 import numpy as np
 
 from .._backend import keras
+from ..decision._pairs import score_in_blocks
 from ..losses import pair_cross_entropy, stacked_triplet_loss
-
-# Pairs scored at a time.
-_N_PAIRS = 2**15
 
 
 class BranchComparison(keras.Model):
@@ -27,6 +25,11 @@ class BranchComparison(keras.Model):
         super().__init__(dtype="float32")
         self.encoder = encoder
         self.head = head
+
+    def get_config(self):
+        """Tell of both networks, so that other ones are trained by another step."""
+        parts = {"encoder": self.encoder, "head": self.head}
+        return {k: keras.saving.serialize_keras_object(part) for k, part in parts.items()}
 
     def call(self, x, training=None):
         """Compare anchors, clients and impostors that `x` stacks in thirds."""
@@ -101,7 +104,7 @@ def score_by_cosine(codes, left, right):
     ndarray of shape (n_pairs,), dtype float32
         Cosines, in ``[-1, 1]``.
     """
-    return _in_blocks(
+    return score_in_blocks(
         lambda a, b: np.clip(np.einsum("ij,ij->i", codes[a], codes[b]), -1.0, 1.0), left, right
     )
 
@@ -128,12 +131,4 @@ def score_by_head(head, codes, left, right):
         orders = [np.concatenate([codes[i], codes[j]], axis=1) for i, j in ((a, b), (b, a))]
         return sum(head.predict(pairs, batch_size=4096)[:, 0] for pairs in orders) / 2
 
-    return _in_blocks(score, left, right)
-
-
-def _in_blocks(score, left, right):
-    scores = np.empty(len(left), dtype=np.float32)
-    for start in range(0, len(left), _N_PAIRS):
-        block = slice(start, start + _N_PAIRS)
-        scores[block] = score(left[block], right[block])
-    return scores
+    return score_in_blocks(score, left, right)

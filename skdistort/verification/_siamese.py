@@ -14,12 +14,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._labels import encode_classes
 from ..decision._pairs import PairScoringMixin
+from ..images._validation import validate_images
 from ..networks import build_pair_head, build_vgg_encoder, check_filters
-from ..networks._pool import architecture
 from ..networks._stored import StoredNetwork
 from ..selection._rules import select_rows
 from ..selection._space import check_selection_vectors, fit_selection_space
-from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
+from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
 from ..training._batches import spawn_rng, split_rows, triplet_batches
 from ._branches import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
 
@@ -260,39 +260,29 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         FloatingPointError
             If the loss or a weight became NaN or infinite.
         """
-        images, _ = self._validate_images(X, reset=True)
-        check_filters(self.filters)
+        images, _ = validate_images(self, X, reset=True)
+        check_training(self)
         check_filters(self.head_units, name="head_units")
         groups = None if groups is None else encode_classes(images, groups, name="groups")
         labels = None if y is None or not self.use_labels else encode_classes(images, y)
+        others = None
         if impostor_database is not None:
             if labels is not None:
                 raise ValueError("impostor_database is for training without labels; y was given.")
-            others, _ = self._validate_images(impostor_database, reset=False)
-        Z = check_selection_vectors(
-            selection_vectors,
-            impostor_vectors,
-            len(images),
-            None if impostor_database is None else len(others),
-        )
+            others, _ = validate_images(self, impostor_database, reset=False)
+        n_others = None if others is None else len(others)
+        Z = check_selection_vectors(selection_vectors, impostor_vectors, len(images), n_others)
         rng = check_random_state(self.random_state)
-        rows, validation = self._split_rows(len(images), rng, groups)
+        rows, held_out = self._split_rows(len(images), rng, groups)
         network_rng, batch_rng, validation_rng, space_rng = (spawn_rng(rng) for _ in range(4))
-        impostor_rows = watched_impostors = None
-        if impostor_database is not None:
-            impostor_rows = np.arange(len(images), len(images) + len(others))
+        learned, watched = self._split_databases(rows, held_out, n_others, labels, groups, rng)
+        if others is not None:
             images = np.concatenate([images[:], others[:]])
-        elif labels is None and self.impostor_fraction is not None:
-            rows, impostor_rows = self._split_off("impostor_fraction", rows, groups, rng)
-        if impostor_rows is not None and validation is not None:
-            of_impostors = groups if impostor_database is None else None
-            impostor_rows, watched_impostors = self._split_off(
-                "validation_fraction", impostor_rows, of_impostors, rng
-            )
         if Z is None:
             Z = fit_selection_space(self.selection_space, images, space_rng)
 
-        def make_batches(rows, impostor_rows, rng, redraw):
+        def make_batches(databases, rng, redraw):
+            rows, impostor_rows = databases
             selection = select_rows(
                 Z,
                 rows,
@@ -309,14 +299,14 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
                 images, selection, rows, batch_size=self.batch_size, rng=rng, redraw=redraw
             )
 
-        batches = make_batches(rows, impostor_rows, batch_rng, redraw=True)
-        watched = None
-        if validation is not None:
+        batches = make_batches(learned, batch_rng, redraw=True)
+        validation = None
+        if watched is not None:
             try:
-                watched = make_batches(validation, watched_impostors, validation_rng, redraw=False)
+                validation = make_batches(watched, validation_rng, redraw=False)
             except ValueError as error:
                 raise ValueError(
-                    f"The {len(validation)} samples that validation_fraction="
+                    f"The {len(watched[0])} samples that validation_fraction="
                     f"{self.validation_fraction} holds out cannot be watched: {error}"
                 ) from error
         self._forget_calibration()
@@ -334,7 +324,6 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         if self.mode == "triple":
             head, network, loss = None, encoder, margin_loss
             part, settings = "n_active_triplets", {"margin": self.margin}
-            signature = "triple", architecture(encoder.to_json())
         else:
             head = self._start_network(
                 lambda: build_pair_head(
@@ -347,9 +336,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             )
             network, loss = BranchComparison(encoder, head), pair_loss
             part, settings = "accuracy", {}
-            signature = "double", *(architecture(m.to_json()) for m in (encoder, head))
-        options = {"monitor": "loss", "signature": signature, **settings}
-        self._train(network, loss, [part], batches, watched, **options)
+        self._train(network, loss, [part], batches, validation, monitor="loss", settings=settings)
         self.network_ = StoredNetwork(encoder)
         self.head_ = None if head is None else StoredNetwork(head)
         self._n_features_out = self.n_components
@@ -374,6 +361,43 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         if self.head_ is None:
             return score_by_cosine(codes, left, right)
         return score_by_head(self.head_, codes, left, right)
+
+    def _split_databases(self, rows, held_out, n_others, labels, groups, rng):
+        """Tell the rows of the two databases of Algorithm 1, to learn from and to watch.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Samples to learn from.
+        held_out : ndarray of int or None
+            Samples to watch.
+        n_others : int or None
+            How many samples of a second database follow all of those; None where there is none.
+        labels, groups : ndarray of shape (n_samples,) or None
+            Class and group of each sample.
+        rng : numpy.random.RandomState
+            Source of randomness.
+
+        Returns
+        -------
+        learned : tuple of ndarray and ndarray or None
+            Rows of the first database, and those of the second, if there are two.
+        watched : tuple of ndarray and ndarray or None, or None
+            Likewise what is held out.
+        """
+        impostor_rows = held_out_impostors = None
+        if n_others is not None:
+            n_samples = len(rows) + (0 if held_out is None else len(held_out))
+            impostor_rows = np.arange(n_samples, n_samples + n_others)
+        elif labels is None and self.impostor_fraction is not None:
+            rows, impostor_rows = self._split_off("impostor_fraction", rows, groups, rng)
+        if impostor_rows is not None and held_out is not None:
+            of_impostors = groups if n_others is None else None
+            impostor_rows, held_out_impostors = self._split_off(
+                "validation_fraction", impostor_rows, of_impostors, rng
+            )
+        watched = None if held_out is None else (held_out, held_out_impostors)
+        return (rows, impostor_rows), watched
 
     def _split_off(self, parameter, rows, groups, rng):
         """Split rows by the fraction that a parameter holds; both parts have some."""

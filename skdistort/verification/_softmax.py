@@ -17,12 +17,12 @@ from sklearn.utils.validation import column_or_1d
 from .._backend import keras
 from .._labels import encode_classes
 from ..decision._pairs import PairScoringMixin
+from ..images._validation import validate_images
 from ..losses import am_softmax_loss, cross_entropy
-from ..networks import build_vgg_encoder, check_filters
-from ..networks._pool import architecture
+from ..networks import build_vgg_encoder
 from ..networks._stored import StoredNetwork
 from ..training import _batches
-from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing
+from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
 from ..training._batches import spawn_rng
 from ._branches import score_by_cosine
 
@@ -190,8 +190,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         """
         if y is None:
             raise ValueError("SoftmaxEmbedder requires y to be passed, but the target y is None.")
-        images, _ = self._validate_images(X, reset=True)
-        check_filters(self.filters)
+        images, _ = validate_images(self, X, reset=True)
+        check_training(self)
         y = column_or_1d(y, warn=True)
         labels = encode_classes(images, y)
         self.classes_ = np.unique(y)
@@ -227,9 +227,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         )
         seed = network_rng.randint(2**31 - 1)
         if self.loss == "am_softmax":
-            cosines = CosineLogits(len(self.classes_), seed)(encoder.output)
-            network = keras.Model(encoder.input, cosines)
-            loss, settings = am_softmax_loss, {"scale": self.scale, "margin": self.margin}
+            logits = CosineLogits(len(self.classes_), seed)(encoder.output)
+            settings = {"scale": self.scale, "margin": self.margin}
         else:
             # The layer before unit length is what a plain softmax classifies.
             codes = encoder.layers[-2].output
@@ -237,16 +236,16 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             logits = keras.layers.Dense(
                 len(self.classes_), kernel_initializer=initializer, dtype="float32", name="logits"
             )(codes)
-            network, loss, settings = keras.Model(encoder.input, logits), cross_entropy, {}
+            settings = {}
         self._train(
-            network,
-            partial(_mean_loss, loss=loss),
+            keras.Model(encoder.input, logits),
+            _classification_loss,
             ["accuracy"],
             batches,
             watched,
             monitor="loss",
-            signature=(self.loss, len(self.classes_), architecture(encoder.to_json())),
-            **settings,
+            options={"loss": self.loss},
+            settings=settings,
         )
         self.network_ = StoredNetwork(encoder)
         self._n_features_out = self.n_components
@@ -300,13 +299,20 @@ class CosineLogits(keras.layers.Layer):
             name="centres",
         )
 
+    def get_config(self):
+        """Tell what the layer was made with."""
+        return {"n_classes": self.n_classes, "seed": self.seed}
+
     def call(self, x):
         """Multiply by the centres, scaled to unit length."""
         return keras.ops.matmul(x, keras.ops.normalize(self.centres, axis=0))
 
 
-def _mean_loss(labels, logits, loss, **settings):
+_LOSSES = {"am_softmax": am_softmax_loss, "softmax": cross_entropy}
+
+
+def _classification_loss(labels, logits, *, loss, **settings):
     labels = keras.ops.reshape(labels, (-1,))
     right = keras.ops.equal(keras.ops.cast(keras.ops.argmax(logits, axis=1), labels.dtype), labels)
-    values = loss(labels, logits, **settings)
+    values = _LOSSES[loss](labels, logits, **settings)
     return keras.ops.mean(values), {"accuracy": keras.ops.mean(keras.ops.cast(right, values.dtype))}

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -13,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skdistort import DistortionGenerator, TripletEmbedder
+from skdistort.distances import IMAGE_DISTANCES
 from skdistort.distortion._comparison import DistortionComparison, diagnose_distortion
 from skdistort.metrics import abs_pearson, mse
 from skdistort.scoring import (
@@ -128,10 +130,21 @@ def test_embedder_runs_in_inference_mode():
     np.testing.assert_allclose(with_dropout["loss"], without["loss"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("distance", ["combined", "dssim", "l1", "l2", "rmse", "sobel"])
+@pytest.mark.parametrize("distance", sorted(IMAGE_DISTANCES))
 def test_named_distances(distance, frozen):
-    generator = quiet_fit(DistortionGenerator(frozen, distance=distance, **SMALL), X_train[:200])
-    assert np.isfinite(generator.history_["loss"]).all()
+    # All images in one batch, and a rate that leaves the weights: the loss of the first network.
+    params = {**SMALL, "epochs": 1, "batch_size": 200, "learning_rate": 1e-12}
+    generator = quiet_fit(DistortionGenerator(frozen, distance=distance, **params), X_train[:200])
+    images = X_train[:200].reshape(-1, 8, 8, 1) / 16
+    distorted = generator.network_.rebuild()(images, training=True)
+    found = generator.history_["image_distance"][0]
+    expected = {
+        name: float(keras.ops.mean(measure(keras.ops.convert_to_tensor(images), distorted)))
+        for name, measure in IMAGE_DISTANCES.items()
+    }
+    assert found == pytest.approx(expected.pop(distance), rel=1e-4)
+    # None of the others would give that.
+    assert min(abs(value - found) for value in expected.values()) > 1e-3 * found
 
 
 def test_callable_distance(frozen):
@@ -349,3 +362,25 @@ def test_refuses_data():
         DistortionGenerator().fit(X_train[:1])
     with pytest.raises(NotFittedError):
         DistortionGenerator().transform(X_test)
+
+
+@pytest.mark.parametrize("shape", [(64,), (8, 8), (8, 8, 1)], ids=str)
+def test_data_frames_asked_for_everywhere_do_not_come_inside(shape, frozen):
+    images, classes = X_train[:120].reshape(-1, *shape), y_train[:120]
+    generator = DistortionGenerator(frozen, pixel_range=(0, 16), **SMALL)
+    scoring = {"identity": identifiability_scorer, "hidden": dissimilarity_scorer}
+
+    def results():
+        quiet_fit(generator, images)
+        search = GridSearchCV(
+            generator, {"alpha": [0.1, 0.5]}, scoring=scoring, refit="identity", cv=2
+        )
+        found = quiet_fit(search, images, classes).cv_results_
+        scores = [generator.score(images), generator.score(images, classes)]
+        scores += [inversion_resistance_scorer(generator, images)]
+        scores += [frozen.score(images, classes), *found["mean_test_identity"]]
+        return [*scores, *found["mean_test_hidden"]]
+
+    expected = results()
+    with config_context(transform_output="pandas"):
+        assert results() == expected

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support import contract
 from support.two_covariance import counts_of_classes, draw_classes, draw_model, log_density
@@ -245,3 +246,25 @@ def test_extra_check(estimator, check):
 
 def test_number_of_checks():
     assert contract.count_checks(PLDA()) >= 45
+
+
+def test_decides_where_it_was_calibrated(training_set, test_set):
+    plda, (X, y) = PLDA(5).fit(*training_set), test_set
+    with pytest.raises(NotFittedError, match="no threshold"):
+        plda.verify(X[:2], X[:2])
+    assert plda.calibrate_threshold(X, y, strategy="fmr", target_fmr=0.1) is plda
+    left, right = np.triu_indices(len(y), 1)
+    genuine, accepted = y[left] == y[right], plda.verify(X[left], X[right])
+    assert accepted.dtype == bool
+    np.testing.assert_array_equal(accepted, plda.score_trials(X, left, right) >= plda.threshold_)
+    assert 0 < accepted[~genuine].mean() <= 0.1 < accepted[genuine].mean()
+    plda.calibrate_probability(X, y)
+    likely = plda.verify_proba(X[left], X[right])
+    assert likely[genuine].mean() > 0.5 > likely[~genuine].mean()
+
+
+def test_a_new_fit_forgets_where_to_decide(training_set, test_set):
+    plda = PLDA(5).fit(*training_set).calibrate_threshold(*test_set)
+    plda.fit(*training_set)
+    with pytest.raises(NotFittedError):
+        plda.verify(test_set[0], test_set[0])

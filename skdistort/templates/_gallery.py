@@ -22,21 +22,6 @@ _CLAIMS = 4096
 _THREADED = 2**25
 
 
-class Verification(NamedTuple):
-    """What the comparison of probes with claimed ids gives.
-
-    Attributes
-    ----------
-    scores : ndarray of shape (n_probes,), float64
-        Negative squared distances of embeddings, at most 0, higher for more alike.
-    accepted : ndarray of shape (n_probes,), bool
-        Whether the score reaches the threshold.
-    """
-
-    scores: np.ndarray
-    accepted: np.ndarray
-
-
 class Identification(NamedTuple):
     """What the search for probes among all ids gives.
 

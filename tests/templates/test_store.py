@@ -102,16 +102,17 @@ def test_embeddings_are_those_of_the_rounded_templates(generator, store):
 
 
 def test_verifies_by_the_best_template_of_the_claimed_id(generator, store):
-    threshold = store.calibrate_threshold(X_held, y_held)
+    store.calibrate_threshold(X_held, y_held)
     claimed = [str(label) for label in y_held[:20]]
     store.enrol(claimed, X_held[:20])
     enrolled = embed_templates(generator, make_templates(generator, X_held[:20]))
     claims = [claimed[i % 20] for i in range(len(PROBES))]
-    scores, accepted = store.verify(claims, PROBES)
+    scores, accepted = store.score_claims(claims, PROBES), store.verify(claims, PROBES)
     for probe, claim, score in zip(generator.embed(PROBES), claims, scores, strict=True):
         own = [enrolled[i] for i in range(20) if claimed[i] == claim]
         assert score == pytest.approx(max(-squared_distance(probe, e) for e in own), abs=1e-6)
-    np.testing.assert_array_equal(accepted, scores >= threshold)
+    assert accepted.dtype == bool
+    np.testing.assert_array_equal(accepted, scores >= store.threshold_)
     assert 0 < accepted.sum() < len(accepted)
 
 
@@ -119,12 +120,13 @@ def test_threshold_is_that_of_held_out_pairs_and_stays(generator, store, path):
     probes = generator.embed(X_held)
     enrolled = embed_templates(generator, make_templates(generator, X_held))
     pairs = pair_scores(probes, y_held, enrolled, y_held, exclude_same_index=True)
-    assert store.threshold is None
-    assert store.calibrate_threshold(X_held, y_held) == equal_error_rate(*pairs)[1]
+    assert not hasattr(store, "threshold_")
+    assert store.calibrate_threshold(X_held, y_held) is store
+    assert store.threshold_ == equal_error_rate(*pairs)[1]
     other = TemplateStore(generator, path)
-    assert other.threshold == equal_error_rate(*pairs)[1]
-    strict = store.calibrate_threshold(X_held, y_held, strategy="fmr", target_fmr=0.05)
-    assert strict == fnmr_at_fmr(*pairs, 0.05)[1] == other.threshold == store.threshold
+    assert other.threshold_ == equal_error_rate(*pairs)[1]
+    store.calibrate_threshold(X_held, y_held, strategy="fmr", target_fmr=0.05)
+    assert fnmr_at_fmr(*pairs, 0.05)[1] == other.threshold_ == store.threshold_
     other.close()
     assert len(store) == 0
 
@@ -157,8 +159,9 @@ def test_revoked_template_is_gone_everywhere(generator, store, path):
     assert [t in bytes_on_disk(path) for t in templates] == [False, True, False, True]
     assert (store.ids, len(store)) == (["b", "c"], 2)
     assert set(store.identify(PROBES, 9).ids.ravel()) == {"b", "c"}
-    with pytest.raises(KeyError, match="1 of the ids are not enrolled, such as 'a'"):
-        store.verify(["b", "a"], PROBES[:2])
+    for use in (store.verify, store.score_claims):
+        with pytest.raises(KeyError, match="1 of the ids are not enrolled, such as 'a'"):
+            use(["b", "a"], PROBES[:2])
     with pytest.raises(KeyError, match="'a' is not enrolled"):
         store.revoke("a")
     store.revoke("b")
@@ -276,7 +279,7 @@ def test_refuses_bad_generators(path):
 
 def test_refuses_bad_ids_and_images(store):
     store.calibrate_threshold(X_held, y_held)
-    for method in (store.enrol, store.verify):
+    for method in (store.enrol, store.verify, store.score_claims):
         with pytest.raises(TypeError, match="got a single str"):
             method("ada", X_held[:3])
         with pytest.raises(TypeError, match="an id must be a str, got 7 of type int"):
@@ -303,7 +306,7 @@ def test_refuses_bad_ids_and_images(store):
 
 
 def test_refuses_ids_that_no_file_can_hold(generator, store):
-    for use in (store.enrol, store.verify):
+    for use in (store.enrol, store.verify, store.score_claims):
         with pytest.raises(ValueError, match="text that UTF-8 can hold") as refusal:
             use(["\ud800"], X_held[:1])
         assert not isinstance(refusal.value, UnicodeError)
@@ -316,8 +319,10 @@ def test_refuses_ids_that_no_file_can_hold(generator, store):
 def test_refuses_decisions_without_a_threshold_and_after_closing(generator, path):
     store = TemplateStore(generator, path)
     store.enrol(["a"], X_held[:1])
-    with pytest.raises(NotFittedError, match="call calibrate_threshold"):
+    with pytest.raises(NotFittedError, match="no threshold: call calibrate_threshold"):
         store.verify(["a"], X_held[:1])
+    with pytest.raises(NotFittedError, match="no threshold: call calibrate_threshold"):
+        store.threshold_  # noqa: B018
     store.close()
     store.close()
     with pytest.raises(ValueError, match="closed"):

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
+from support.frames import WAYS, asked_globally
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.images._photos import recompress
@@ -147,6 +148,50 @@ def test_generator_of_named_columns(tmp_path, generator):
     with TemplateStore(named, tmp_path / "named.db") as store:
         store.enrol(names(3), frame[:3])
         assert store.identify(frame[:3], 2).ids.shape == (3, 2)
+
+
+def outcomes(generator, path, shape):
+    """What a store makes of images of a shape."""
+    images, held, probes = (a.reshape(-1, *shape) for a in (X_held[:9], X_held, PROBES))
+    with TemplateStore(generator, path) as store:
+        store.calibrate_threshold(held, y_held)
+        store.enrol(names(9), images)
+        claims = names(9) * 3
+        return [
+            store.threshold_,
+            store.score_claims(claims, probes[:27]),
+            store.verify(claims, probes[:27]),
+            *store.identify(probes, 4),
+            storage_error_rates(generator, held, y_held)[:2],
+        ]
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.parametrize("shape", [(64,), (8, 8), (8, 8, 1)])
+def test_data_frames_asked_of_transformers_are_no_concern(generator, tmp_path, shape, ask):
+    expected = outcomes(generator, tmp_path / "arrays.db", shape)
+    with ask(generator) as asked:
+        found = outcomes(asked, tmp_path / "frames.db", shape)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_rotation_of_a_generator_of_named_columns_asked_for_data_frames(generator, tmp_path):
+    frame = pd.DataFrame(X_train[:32], columns=[f"pixel {i}" for i in range(64)])
+    keyed = clone(generator).set_params(architecture="bottleneck", key=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        keyed.fit(frame)
+    plain = keyed.transform(frame[:3])
+    with asked_globally(keyed), TemplateStore(keyed, tmp_path / "keyed.db") as store:
+        store.enrol(names(3), frame[:3])
+        assert store.rotate(None, 2) == 3
+        rows = store._database.read_after(0, 9)
+    kept = np.array([list(image) for _, _, image in rows])
+    low, high = keyed.pixel_range_
+    rounded = pd.DataFrame(low + np.array([*map(list, as_bytes(plain, low, high))]) / 255 * high)
+    expected = keyed.reissue(rounded.set_axis(frame.columns, axis=1), 1, 2)
+    np.testing.assert_allclose(kept, (expected - low) / (high - low) * 255, atol=0.51)
 
 
 def test_revoked_template_is_gone_everywhere(generator, store, path):

@@ -1,7 +1,7 @@
-"""Inversion attacks that need no network: blind guess, negation, per-pixel map, ridge regression.
+"""Inversion attacks that need no network: a blind guess, the negative, lines, ridges and kernels.
 
-They show what is given away for nothing. Those that train a network are in
-:mod:`skdistort.attacks._network`.
+They show what is given away for nothing, or for the solution of a linear system. Those that train
+a network are in :mod:`skdistort.attacks._network`.
 """
 
 from numbers import Integral, Real
@@ -14,6 +14,12 @@ from sklearn.utils._param_validation import Interval
 
 from ..metrics._ridge import fit_ridge
 from ._inversion import InversionAttack, PixelwiseAttack
+
+# What KernelInversion chooses from: widths by the median squared distance between templates, of
+# which it looks at so many, and penalties by the kernel's diagonal.
+_GAMMAS = (0.25, 1, 4, 16, 64)
+_N_FOR_MEDIAN = 500
+_PENALTIES = (0.01, 0.1, 1.0)
 
 
 class BlindGuess(InversionAttack):
@@ -145,12 +151,6 @@ class RidgeInversion(InversionAttack):
 
     def _reconstruct(self, templates):
         return self.ridge_.predict(templates.reshape(len(templates), -1).astype(np.float64))
-
-
-# The first by the median squared distance between templates, the second by the kernel's diagonal.
-_GAMMAS = (0.25, 1, 4, 16, 64)
-_PENALTIES = (0.01, 0.1, 1.0)
-_N_FOR_MEDIAN = 500
 
 
 class KernelInversion(InversionAttack):

@@ -1,7 +1,6 @@
 """What inversion attacks share: the check of what they are given, and of what they give back.
 
-The attacks are in `_closed_form`, `_kernel` and `_network`; how well they do, in
-`_reconstruction`.
+The attacks are in `_closed_form` and `_network`; how well they do, in `_measures`.
 """
 
 import numpy as np

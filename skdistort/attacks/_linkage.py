@@ -204,6 +204,7 @@ class TemplateLinker(BaseEstimator):
         for L, R in zip(left, right, strict=True):
             n_components = min(_MAX_COMPONENTS, L.shape[1], 2 * len(L))
             pca = PCA(n_components, random_state=rng.randint(2**31 - 1))
+            pca.set_output(transform="default")
             self.components_.append(pca.fit(np.concatenate([L, R])))
         self.classifier_ = HistGradientBoostingClassifier(random_state=rng.randint(2**31 - 1))
         self.classifier_.fit(self._features(left, right), mated)

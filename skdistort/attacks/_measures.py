@@ -1,7 +1,7 @@
-"""How many stolen, reconstructed or replayed samples a verifier accepts, and where it decides.
+"""What an attack achieves: how often a verifier accepts, and how near images are reconstructed.
 
-What lives here compares embeddings. Where they come from does not, nor do the error rates of
-honest comparisons, which are in :mod:`skdistort.metrics`.
+Where embeddings and reconstructions come from does not live here, nor do the error rates of honest
+comparisons, which are in :mod:`skdistort.metrics`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Draws of images by their subjects: others of the same one, and one of another.
+"""Images and templates by their subjects: others of the same one, one of another, several as one.
 
-What is done with them does not live here.
+What is made of them does not live here.
 """
 
 from typing import Literal
@@ -55,15 +55,6 @@ def draw_strangers(labels, rows, rng):
     return order[drawn + (drawn >= first) * size]
 
 
-def _ranges(labels, rng):
-    """Order images by subject, at random within one; and where each image's subject lies."""
-    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    order = rng.permutation(len(codes))
-    order = order[np.argsort(codes[order], kind="stable")]
-    in_order = codes[order]
-    return order, np.searchsorted(in_order, codes), np.searchsorted(in_order, codes, "right")
-
-
 def pool_embeddings(
     embeddings: ArrayLike, pooling: Literal["mean", "stacked"] = "mean"
 ) -> NDArray[np.float32]:
@@ -106,3 +97,12 @@ def pool_embeddings(
     if pooling == "mean":
         return embeddings.mean(axis=1)
     return embeddings.reshape(len(embeddings), -1)
+
+
+def _ranges(labels, rng):
+    """Order images by subject, at random within one; and where each image's subject lies."""
+    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
+    order = rng.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    in_order = codes[order]
+    return order, np.searchsorted(in_order, codes), np.searchsorted(in_order, codes, "right")

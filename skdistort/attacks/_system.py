@@ -4,11 +4,14 @@ Knows units, layouts and keys, so that nothing else of the attacks has to.
 """
 
 import numpy as np
+from sklearn import config_context
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import keras
 from ..distortion._embedder import check_embedder, fit_embedder
-from ..images._layout import as_images, from_unit_range, restore_layout, split_layout, to_unit_range
+from ..images._layout import as_images, from_unit_range, restore_layout, split_layout
+from ..images._sources import joined
+from ..keys import rotate_embeddings
 
 _KEY_BYTES = 16
 
@@ -68,8 +71,8 @@ class AttackedSystem:
         ndarray of shape (n_samples, height, width, channels), dtype float32
             The images.
         """
-        images = as_images(X, self.generator.image_shape_)
-        return np.clip(to_unit_range(images, self.generator.pixel_range_), 0, 1)
+        images = joined(images for images, *_ in self.generator._each_piece(X))
+        return self.generator._unit_images(images)
 
     def templates(self, images, keys=None):
         """Distort images, under one key or a list of keys; None is the key for all, if any.
@@ -86,8 +89,7 @@ class AttackedSystem:
         ndarray of the shape of images, dtype float32
             Templates, pixels in ``[0, 1]``.
         """
-        distorted = self.generator.transform(self._in_units(images), self._keys(keys))
-        return np.clip(to_unit_range(distorted, self.generator.pixel_range_), 0, 1)
+        return self.generator._distort(self._in_units(images), self._keys(keys))
 
     def embed(self, images):
         """Embed images or templates by F.
@@ -102,7 +104,7 @@ class AttackedSystem:
         ndarray of shape (n_samples, m), dtype float32
             Embeddings, no key involved.
         """
-        return self.generator.embed(self._in_units(images))
+        return self.generator._embed(self._in_units(images))
 
     def embed_probe(self, images, keys=None):
         """Embed what is presented at verification, under the keys of the claimed templates.
@@ -119,7 +121,8 @@ class AttackedSystem:
         ndarray of shape (n_samples, m), dtype float32
             What is compared with the embeddings of templates.
         """
-        return self.generator.embed_probe(self._in_units(images), self._keys(keys))
+        embeddings, keys = self.embed(images), self._keys(keys)
+        return embeddings if keys is None else rotate_embeddings(embeddings, keys)
 
     def embed_held_out(self, images):
         """Embed images by F'.
@@ -135,7 +138,9 @@ class AttackedSystem:
             Embeddings.
         """
         rows = self._in_units(images).reshape(len(images), -1)
-        found = np.asarray(self._embed_held_out(restore_layout(rows, self._layout)))
+        # F' may hold steps of its own, between which tables would not do.
+        with config_context(transform_output="default"):
+            found = np.asarray(self._embed_held_out(restore_layout(rows, self._layout)))
         if found.ndim != 2 or len(found) != len(images):
             raise ValueError(
                 f"embedder must give one vector an image, ({len(images)}, m), got shape "

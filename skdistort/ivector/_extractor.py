@@ -3,6 +3,7 @@
 The formulas live in :mod:`skdistort.ivector._total_variability`.
 """
 
+from functools import cached_property
 from numbers import Integral
 
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..persistence import PersistenceMixin
 from ._statistics import collect_statistics
-from ._total_variability import posteriors, train
+from ._total_variability import TotalVariability, posteriors, train
 from ._ubm import UniversalBackgroundModel
 from ._utterances import validate_utterances
 
@@ -80,7 +81,7 @@ class IVectorExtractor(
 
     ``fit`` holds ``C * (n_features_in_ + 1)`` numbers for each utterance, ``fit`` and
     ``transform`` hold ``C * n_components ** 2 / 2`` (twice that in ``fit``), in float32: 328 MB
-    at the sizes of paper B. Only T is pickled.
+    at the sizes of paper B. Of these only T is pickled, or saved.
 
     References
     ----------
@@ -174,6 +175,7 @@ class IVectorExtractor(
             batch_size=self.batch_size,
             report=self._report,
         )
+        self._loadings = self._model.loadings
         self._n_features_out = self.n_components
         return self
 
@@ -210,7 +212,15 @@ class IVectorExtractor(
             A block for each of the UBM's C components.
         """
         scale = np.sqrt(self.ubm_.variances_).astype(np.float32)
-        return self._model.loadings * scale[..., None]
+        return self._loadings * scale[..., None]
+
+    @cached_property
+    def _model(self):
+        """T as what posteriors are computed from; its products are large and made anew."""
+        return TotalVariability(self._loadings)
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_model"}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

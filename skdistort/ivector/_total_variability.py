@@ -45,9 +45,6 @@ class TotalVariability:
             lapack.ssfrk(rank, d, 1.0, block.T, 1.0, gram, overwrite_c=1)
         return grams
 
-    def __getstate__(self):
-        return {"loadings": self.loadings}
-
 
 def packed_size(rank):
     """Count the numbers of a packed symmetric matrix.

@@ -68,7 +68,7 @@ def class_name(cls):
     Examples
     --------
     >>> from sklearn.decomposition import PCA
-    >>> from skdistort.persistence._document import class_name
+    >>> from skdistort.persistence._classes import class_name
     >>> class_name(PCA)
     'sklearn.decomposition.PCA'
     """

@@ -89,7 +89,7 @@ class Encoder:
         # scikit-learn's list of columns before release 1.9, which warns where it is looked at.
         if isinstance(value, UserList):
             return self._encode_items(value.data, where)
-        return self._encode_ours(value, where)
+        return self._encode_keras(value, where)
 
     def _encode_items(self, values, where):
         return [self.encode(value, f"{where}[{i}]") for i, value in enumerate(values)]
@@ -145,10 +145,8 @@ class Encoder:
             "fitted": {k: self.encode(v, f"{where}.{k}") for k, v in fitted.items()},
         }
 
-    def _encode_ours(self, value, where):
-        """Encode what estimators hold that has a class of its own."""
-        if class_name(type(value)) == "skdistort.ivector.TotalVariability":
-            return {"type": "TotalVariability", "loadings": self.encode(value.loadings, where)}
+    def _encode_keras(self, value, where):
+        """Encode a network, stored or not, or a layer; all else is refused."""
         # Where Keras was not imported, nothing is a network.
         if "keras" in sys.modules:
             from . import _networks as networks
@@ -214,7 +212,6 @@ class Decoder:
         self._payload, self._trusted = payload, trusted
         self._decoders = {
             "RandomState": lambda node: _random_state(*self.decode(node["state"])),
-            "TotalVariability": self._decode_total_variability,
             "array": self._decode_array,
             "bytes": lambda node: bytes.fromhex(node["hex"]),
             "dict": lambda node: {self.decode(k): self.decode(v) for k, v in node["items"]},
@@ -293,11 +290,6 @@ class Decoder:
             for method, requests in node.get("requests", {}).items():
                 getattr(estimator, f"set_{method}_request")(**requests)
         return estimator
-
-    def _decode_total_variability(self, node):
-        from ..ivector._total_variability import TotalVariability
-
-        return TotalVariability(self.decode(node["loadings"]))
 
     def _decode_keras(self, node):
         from . import _networks as networks

@@ -2,7 +2,7 @@
 
 What the document says is not known here, see :mod:`skdistort.persistence._document`. The file is
 
-- the line ``skdistort model 1``, the number being that of this layout,
+- the line ``skdistort model 2``, the number being that of this layout,
 - the length of the document, eight bytes, the lowest first,
 - the document, JSON in ASCII,
 - the bytes of the arrays, one after the other, as the document describes them,
@@ -19,7 +19,7 @@ from pathlib import Path
 from .._files import replacing
 
 _SIGNATURE = b"skdistort model "
-_VERSION = 1
+_VERSION = 2
 _LENGTH_BYTES = 8
 
 
@@ -74,7 +74,7 @@ def read_model(path):
     Raises
     ------
     ValueError
-        If it is no such file, of a later layout, or damaged.
+        If it is no such file, of another layout, or damaged.
     OSError
         If it cannot be read.
     """
@@ -83,10 +83,11 @@ def read_model(path):
     number = line.removeprefix(_SIGNATURE)
     if number == line:
         raise ValueError("this is not a file that skdistort saved an estimator in")
-    if newline and number.isdigit() and int(number) > _VERSION:
+    if newline and number.isdigit() and int(number) != _VERSION:
+        writer = "skdistort 0.1.0" if int(number) < _VERSION else "a newer skdistort"
         raise ValueError(
             f"it is of version {int(number)} of the layout, and this skdistort reads version "
-            f"{_VERSION}: a newer skdistort wrote it"
+            f"{_VERSION}: {writer} wrote it"
         )
     content, checksum = data[: -hashlib.sha256().digest_size], data[-hashlib.sha256().digest_size :]
     if hashlib.sha256(content).digest() != checksum:

@@ -2,12 +2,13 @@
 
 What is searched for, and how a caller asks for it, is in :mod:`skdistort.selection`.
 
-A block of cosines is one float32 matrix product. Its rounding error is bounded, so it tells which
-pairs may belong to the k nearest; those few are compared again in float64, each pair on its own,
-and so in a way that does not depend on the blocks.
+A block of cosines is one float32 matrix product, which tells by `_candidates` which pairs may
+belong to the k nearest; those few are compared again in float64, each pair on its own.
 """
 
 import numpy as np
+
+from ._candidates import kth_largest, product_error, slices
 
 # A neighbour is one integer: 1 - cosine in these steps, and its row in the bits below. Sorted
 # integers stand in the order of the neighbours, ties by row.
@@ -58,8 +59,8 @@ def find_nearest(queries, database, k, bounds, codes, database_codes, block_size
     by_highest = sorted(searches, key=lambda search: search.highest, reverse=True)
     size = _padded(min(block_size, max(len(left), len(right))))
     buffer = np.empty((size, size), dtype=np.float32)
-    for rows in _slices(len(left), block_size):
-        for columns in _slices(len(right), block_size):
+    for rows in slices(len(left), block_size):
+        for columns in slices(len(right), block_size):
             if right is left and columns.start < rows.start:
                 continue
             padded, cosines = _views(buffer, rows, columns)
@@ -86,7 +87,7 @@ class _Directions:
         self.lengths = lengths[self.order]
         self.codes = None if codes is None else codes[self.order]
         self.unit = np.empty((len(self.order), X.shape[1]), dtype=np.float32)
-        for chunk in _slices(len(self.order), max(1, _CHUNK // X.shape[1])):
+        for chunk in slices(len(self.order), max(1, _CHUNK // X.shape[1])):
             self.unit[chunk] = X[self.order[chunk]] / self.lengths[chunk, None]
 
     def __len__(self):
@@ -112,9 +113,8 @@ class _Search:
         # Nothing is above 1 but by rounding.
         self.lowest, self.highest = lowest, highest if highest < 1 else np.inf
         self.keys = np.full((len(left), k), _NONE, dtype=np.int64)
-        # At most half of eps for each of d sums, the unit vectors and the floor, doubled to
-        # cover the products of such errors; and the rounding to steps.
-        self.error = (left.X.shape[1] + 16) * np.finfo(np.float32).eps + 1 / _STEPS
+        # Of cosines, and of their rounding to steps.
+        self.error = product_error(left.X.shape[1]) + 1 / _STEPS
 
     def remove_above(self, cosines):
         """Set what is surely above the highest cosine to -inf."""
@@ -151,8 +151,7 @@ class _Search:
         if len(unfilled) and maxima.shape[1] >= self.k:
             passing = maxima[unfilled]
             passing[passing > self.highest - self.error] = -np.inf
-            rank = maxima.shape[1] - self.k
-            kth = np.partition(passing, rank, axis=1)[:, rank]
+            kth = kth_largest(passing, self.k)
             floor[unfilled] = np.maximum(floor[unfilled], kth - 2 * self.error)
         return floor.astype(np.float32)
 
@@ -185,7 +184,7 @@ def _steps(cosines):
 def _dot_products(A, i, B, j):
     """Multiply rows i of A with rows j of B in float64, each pair in the same order of sums."""
     products = np.empty(len(i))
-    for chunk in _slices(len(i), max(1, _CHUNK // A.shape[1])):
+    for chunk in slices(len(i), max(1, _CHUNK // A.shape[1])):
         left, right = A[i[chunk]].astype(np.float64), B[j[chunk]].astype(np.float64)
         np.einsum("ij,ij->i", left, right, out=products[chunk])
     return products
@@ -199,11 +198,6 @@ def _remove_own_group(cosines, row_codes, column_codes):
     right = np.searchsorted(column_codes, groups, "right")
     for g in np.flatnonzero(left < right):
         cosines[starts[g] : stops[g], left[g] : right[g]] = -np.inf
-
-
-def _slices(n, size):
-    """Cut 0 to n into slices of at most `size`."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _padded(n):

@@ -1,16 +1,17 @@
 """The templates of a store: ids and images as bytes in SQLite, durable and erasable.
 
-How the file is opened, changed and emptied is in `_durable_file`; what the bytes mean, in
-:mod:`skdistort.templates`.
+Standard library only. What the bytes mean does not live here: see
+:mod:`skdistort.templates._eight_bit`.
 """
 
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
 from zlib import crc32
 
-from . import _durable_file
-from ._durable_file import DurableFile
-
-# Marks a file as a template store: "skdT".
-_APPLICATION_ID = 0x736B6454
+# SQLite's application_id of template stores: "skdT". The version is that of the tables.
+_MARK = 0x736B6454
 _VERSION = 2
 # Rows of `images` are appended and overwritten in place, and never deleted or resized: SQLite then
 # never moves a row to another page. A moved row can leave a stale copy of itself behind, which
@@ -22,12 +23,17 @@ _TABLES = (
     "key_check BLOB NOT NULL, checksum INTEGER NOT NULL)",
     "CREATE INDEX templates_by_subject ON templates (subject)",
 )
+# Seconds to wait for another writer, or for readers of what is erased.
+_TIMEOUT = 30.0
 
 
-class TemplateDatabase(DurableFile):
+class TemplateDatabase:
     """Templates as bytes, each under an id and under a key of which only a check is kept.
 
-    Every template has a number, and later ones have higher numbers.
+    Every template has a number, and later ones have higher numbers. A change is one transaction,
+    on the disk when it ends: after a crash it is there as a whole or not at all. Other processes
+    may read meanwhile and see committed changes only. The connection, in write-ahead-log mode,
+    belongs to the thread that opened it.
 
     Parameters
     ----------
@@ -55,9 +61,19 @@ class TemplateDatabase(DurableFile):
     """
 
     def __init__(self, path):
-        super().__init__(
-            path, kind="template store", mark=_APPLICATION_ID, version=_VERSION, tables=_TABLES
-        )
+        self.path = os.path.abspath(path)
+        self._open = None
+        with self._naming_the_file():
+            # No implicit transactions: each change says where it begins and ends.
+            connection = sqlite3.connect(self.path, timeout=_TIMEOUT, isolation_level=None)
+        try:
+            self._open = connection
+            with self._naming_the_file():
+                self._set_up(connection)
+        except BaseException:
+            self._open = None
+            connection.close()
+            raise
 
     def add(self, templates):
         """Add templates, all or none.
@@ -242,13 +258,154 @@ class TemplateDatabase(DurableFile):
             connection.execute("INSERT OR IGNORE INTO metadata VALUES (?, ?)", (key, value))
         return self.get(key)
 
+    def version(self):
+        """Tell whether anything may have changed: equal versions stand for equal contents.
+
+        Returns
+        -------
+        tuple of 2 int
+            Changed by commits of others, and by those of this connection.
+        """
+        by_others = self._execute("PRAGMA data_version")[0][0]
+        return by_others, self._open.total_changes
+
+    def close(self):
+        """Empty the log as far as no one reads it, and close the file. May be called again."""
+        if self._open is not None:
+            connection, self._open = self._open, None
+            connection.close()
+
+    def damaged(self, what):
+        """Make the exception that tells of a damaged file.
+
+        Parameters
+        ----------
+        what : str
+            What was found.
+
+        Returns
+        -------
+        ValueError
+            To be raised.
+        """
+        return ValueError(f"The template store {self.path} is damaged: {what}.")
+
+    def _set_up(self, connection):
+        """Refuse what is no template store, before anything is changed; make the tables."""
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * _TIMEOUT)}")
+        # One transaction, so that another process does not make the tables in between.
+        connection.execute("BEGIN")
+        try:
+            is_new = self._is_blank(connection)
+        finally:
+            connection.execute("ROLLBACK")
+        if _switch_to_log(connection) != "wal":
+            raise OSError(f"{self.path} is where SQLite cannot keep a write-ahead log.")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        if is_new:
+            with self._transaction():
+                # Another process may have made them since.
+                if self._is_blank(connection):
+                    for statement in _TABLES:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id = {_MARK}")
+                    connection.execute(f"PRAGMA user_version = {_VERSION}")
+        # A process killed between a removal and the emptying of the log left bytes in there. Who
+        # reads now does not have to be waited for.
+        connection.execute("PRAGMA busy_timeout = 0")
+        self._empty_log()
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * _TIMEOUT)}")
+
+    def _is_blank(self, connection):
+        """Whether the file holds nothing yet; raises if it holds something else."""
+        try:
+            mark, version, n_tables = (
+                connection.execute(query).fetchone()[0]
+                for query in (
+                    "PRAGMA application_id",
+                    "PRAGMA user_version",
+                    "SELECT count(*) FROM sqlite_master",
+                )
+            )
+        except sqlite3.DatabaseError as error:
+            if "not a database" not in str(error):
+                raise
+            raise ValueError(f"{self.path} is not a template store: {error}.") from error
+        if (mark, version) == (_MARK, _VERSION):
+            return False
+        if mark == _MARK:
+            raise ValueError(
+                f"{self.path} is a template store of version {version}; this is {_VERSION}."
+            )
+        if mark or version or n_tables:
+            raise ValueError(f"{self.path} is not a template store, but another SQLite database.")
+        return True
+
+    def _empty_log(self):
+        """Bring the log into the file and cut it to nothing; False if someone was reading it."""
+        return self._execute("PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0
+
     def _erase_log(self, done):
         if not self._empty_log():
             raise TimeoutError(
-                f"{done}, but their bytes stay in the log of {self.path}, which another "
-                f"connection was reading for {_durable_file.TIMEOUT:g} s. They go with the next "
-                "revocation, or when the store is opened or closed."
+                f"{done}, but their bytes stay in the log of {self.path}, which another connection "
+                f"was reading for {_TIMEOUT:g} s. They go with the next revocation, or when the "
+                "store is opened or closed."
             )
+
+    def _execute(self, query, parameters=()):
+        """Read all rows of a query."""
+        with self._naming_the_file():
+            return self._connection().execute(query, parameters).fetchall()
+
+    def _connection(self):
+        if self._open is None:
+            raise ValueError("The template store is closed.")
+        return self._open
+
+    @contextmanager
+    def _transaction(self):
+        """Commit what is done within, or, if that raises, undo it."""
+        connection = self._connection()
+        with self._naming_the_file():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _naming_the_file(self):
+        """Turn SQLite's exceptions about the file into Python's, with its name."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{self.path}: {error}.") from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes what it could not read.
+            raise self.damaged("it holds text that is none") from error
+        except sqlite3.DatabaseError as error:
+            # Its other subclasses tell of wrong use, not of the file.
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+            raise self.damaged(str(error)) from error
+
+
+def _switch_to_log(connection):
+    """Ask for write-ahead-log mode; the mode that is now."""
+    # SQLite does not wait by itself where two connections begin a file at a time.
+    give_up = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+        time.sleep(0.01)
 
 
 def _insert(connection, subject, image, key_check=b""):

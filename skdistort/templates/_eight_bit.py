@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import column_or_1d
 
-from ..images._layout import from_unit_range, to_unit_range
+from ..images._layout import from_unit_range
 from ..images._photos import recompress
+from ..images._sources import joined
+from ..keys import rotate_embeddings
 from ..metrics import pairwise_equal_error_rate
 
 if TYPE_CHECKING:
@@ -89,8 +91,8 @@ def storage_error_rates(
         raise ValueError(f"jpeg_quality must be from 1 to 100, got {jpeg_quality}.")
     y = column_or_1d(y)
     probes = generator.embed_probe(X)
-    distorted = generator.transform(X)
-    stored = _quantised(generator, distorted)
+    distorted = _distorted(generator, X, None)
+    stored = _quantised(distorted)
 
     def error_rate(enrolled):
         return pairwise_equal_error_rate(probes, y, enrolled, y, exclude_same_index=True)[0]
@@ -100,7 +102,7 @@ def storage_error_rates(
         compressed = recompress(stored, jpeg_quality)
         as_jpeg = error_rate(embed_templates(generator, compressed))
     return StorageErrorRates(
-        error_rate(generator.embed(distorted)),
+        error_rate(_embedded(generator, distorted)),
         error_rate(embed_templates(generator, stored)),
         as_jpeg,
     )
@@ -123,7 +125,7 @@ def make_templates(generator, X, keys=None):
     ndarray of shape (n_samples, h, w, c), uint8
         G(X), with 0 and 255 at the ends of the generator's ``pixel_range_``.
     """
-    return _quantised(generator, generator.transform(X, keys))
+    return _quantised(_distorted(generator, X, keys))
 
 
 def reissue_templates(generator, templates, old_key, new_key):
@@ -143,8 +145,10 @@ def reissue_templates(generator, templates, old_key, new_key):
     ndarray of shape (n_samples, h, w, c), uint8
         The new templates.
     """
-    reissued = generator.reissue(_in_units(generator, templates), old_key, new_key)
-    return _quantised(generator, reissued)
+    embeddings = embed_templates(generator, templates)
+    plain = rotate_embeddings(embeddings, old_key, inverse=True)
+    # What a generator with a key makes depends on the embeddings alone.
+    return _quantised(generator._generate(None, rotate_embeddings(plain, new_key)))
 
 
 def read_templates(generator, blobs):
@@ -190,9 +194,7 @@ def embed_templates(generator, templates):
     ndarray of shape (n_samples, m), float32
         F(template).
     """
-    images = _in_units(generator, templates)
-    # Not `embed`, which would miss the column names of a generator that was fitted with them.
-    return generator.embedder_.predict(images, generator.batch_size)
+    return _embedded(generator, templates / np.float32(255))
 
 
 def generator_fingerprint(generator):
@@ -226,13 +228,19 @@ def generator_fingerprint(generator):
     return digest.hexdigest()
 
 
-def _in_units(generator, templates):
-    """Bring 8-bit values back to the units of the generator's images."""
-    return from_unit_range(templates / np.float32(255), generator.pixel_range_)
+def _distorted(generator, X, keys):
+    """Distort images, whatever output the user has asked of ``transform``; pixels in [0, 1]."""
+    return joined(
+        generator._distort(images, keys_of_images)
+        for images, _, keys_of_images in generator._each_piece(X, keys)
+    )
 
 
-def _quantised(generator, distorted):
-    """Round distorted images, which lie within the pixel range, to 8 bits."""
-    unit = to_unit_range(distorted, generator.pixel_range_)
-    images = np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
-    return images.reshape(len(images), *generator.image_shape_)
+def _embedded(generator, images):
+    """Embed images of pixels in [0, 1] that are the generator's own and need no validation."""
+    return generator._embed(from_unit_range(images, generator.pixel_range_))
+
+
+def _quantised(images):
+    """Round pixels in [0, 1] to 8 bits."""
+    return np.rint(images * np.float32(255)).astype(np.uint8)

@@ -2,8 +2,8 @@
 
 Numpy only. Where templates come from is in :mod:`skdistort.templates`.
 
-A block of scores is one float32 matrix product. Its rounding error is bounded, so it tells which
-templates may belong to the best; those few are compared again in float64.
+A block of scores is one float32 matrix product, which tells which templates may belong to the best,
+see :mod:`skdistort.selection._candidates`; those few are compared again in float64.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from ..selection._candidates import kth_largest, product_error, slices
+
 # Probes, and scores, in one product: it runs at full speed, and its scores stay in the processor's
 # caches for the pass that follows.
 _PROBES, _SCORES = 512, 2**19
@@ -20,21 +22,6 @@ _PROBES, _SCORES = 512, 2**19
 _CLAIMS = 4096
 # Scores from which on threads are worth starting.
 _THREADED = 2**25
-
-
-class Verification(NamedTuple):
-    """What the comparison of probes with claimed ids gives.
-
-    Attributes
-    ----------
-    scores : ndarray of shape (n_probes,), float64
-        Negative squared distances of embeddings, at most 0, higher for more alike.
-    accepted : ndarray of shape (n_probes,), bool
-        Whether the score reaches the threshold.
-    """
-
-    scores: np.ndarray
-    accepted: np.ndarray
 
 
 class Identification(NamedTuple):
@@ -148,7 +135,7 @@ class Gallery:
             raise KeyError(f"{len(unknown)} of the ids are not enrolled, such as {unknown[0]!r}.")
         codes = np.fromiter(map(self._code_of.__getitem__, subjects), np.intp, len(subjects))
         best = np.empty(len(codes))
-        for rows in _slices(len(codes), _CLAIMS):
+        for rows in slices(len(codes), _CLAIMS):
             counts = self._counts[codes[rows]]
             starts = np.cumsum(counts) - counts
             within = np.arange(counts.sum()) - np.repeat(starts, counts)
@@ -180,7 +167,7 @@ class Gallery:
         n_best = (k - 1) * int(self._counts.max()) + 1
         subjects = np.empty((len(probes), k), dtype=np.intp)
         scores = np.empty((len(probes), k))
-        for rows in _slices(len(probes), _PROBES):
+        for rows in slices(len(probes), _PROBES):
             block = probes[rows]
             i, j = self._candidates(block, min(n_best, len(self._codes)))
             exact = -squared_distances(block[i], self.embeddings[j])
@@ -195,7 +182,7 @@ class Gallery:
         # BLAS multiplies on all cores, but the pass over its products would run on one.
         blas = _blas()
         n_threads = max((library["num_threads"] for library in blas.info()), default=1)
-        parts = _slices(everything.stop, -(-everything.stop // n_threads))
+        parts = slices(everything.stop, -(-everything.stop // n_threads))
         with blas.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
             found = list(pool.map(partial(self._candidates_among, probes, n_best), parts))
         return tuple(map(np.concatenate, zip(*found, strict=True)))
@@ -206,23 +193,21 @@ class Gallery:
         n, d = probes.shape
         extended = np.ones((n, d + 1), dtype=np.float32)
         extended[:, :-1] = probes
-        # At most half of eps for each of d sums, the products and the length, doubled; the k-th
-        # best and what is compared with it may err in opposite directions.
+        # The k-th best and what is compared with it may err in opposite directions.
         lengths = np.linalg.norm(probes, axis=1)
         magnitude = self._longest * (lengths + self._longest / 2)
-        margin = 2 * (d + 16) * np.finfo(np.float32).eps * magnitude
+        margin = 2 * product_error(d) * magnitude
         floor = np.full(n, -np.inf, dtype=np.float32)
         best = np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp), np.empty(0, np.float32)
         waiting, n_waiting = [], 0
         size = min(-(-_SCORES // n), len(templates))
         buffer = np.empty(n * size, dtype=np.float32)
-        for columns in _slices(len(templates), size):
+        for columns in slices(len(templates), size):
             width = columns.stop - columns.start
             products = buffer[: n * width].reshape(n, width)
             np.matmul(extended, templates[columns].T, out=products)
             if columns.start == 0 and width >= n_best:
-                rank = width - n_best
-                floor = (np.partition(products, rank, axis=1)[:, rank] - margin).astype(np.float32)
+                floor = (kth_largest(products, n_best) - margin).astype(np.float32)
             # Most probes have no candidate in a block, which the maximum tells fastest.
             rows = np.flatnonzero(products.max(axis=1) >= floor)
             hits = np.flatnonzero(products[rows] >= floor[rows, None])
@@ -267,8 +252,3 @@ def _best_subjects(i, codes, scores, k):
     counts = np.bincount(i)
     taken = order[(np.cumsum(counts) - counts)[:, None] + np.arange(k)]
     return codes[taken], scores[taken]
-
-
-def _slices(n, size):
-    """Cut 0 to n into slices of at most `size`."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

@@ -18,10 +18,7 @@ from ..metrics import pair_scores
 from . import _eight_bit
 from ._cache import BLOCK, GalleryCache
 from ._database import TemplateDatabase
-from ._eight_bit import StorageErrorRates, storage_error_rates
-from ._gallery import Identification, Verification
-
-__all__ = ["StorageErrorRates", "TemplateStore", "storage_error_rates"]
+from ._gallery import Identification
 
 
 class TemplateStore:
@@ -82,9 +79,9 @@ class TemplateStore:
     >>> generator = DistortionGenerator(embedder, **small).fit(X[300:])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with TemplateStore(generator, os.path.join(folder, "templates.db")) as store:
-    ...         threshold = store.calibrate_threshold(X[100:300], y[100:300])
+    ...         _ = store.calibrate_threshold(X[100:300], y[100:300])
     ...         store.enrol(["ada", "bob"], X[:2])
-    ...         scores, accepted = store.verify(["ada", "ada"], X[:2])
+    ...         accepted = store.verify(["ada", "ada"], X[:2])
     ...         store.revoke("bob")
     ...         ids = store.ids
     >>> accepted.tolist(), ids
@@ -141,7 +138,7 @@ class TemplateStore:
         self._database.add(zip(ids, images, self._key_checks(keys, len(ids)), strict=True))
 
     def verify(self, ids, X, keys=None):
-        """Compare probes with the templates of the ids that they claim, and decide.
+        """Decide which probes are of the ids that they claim.
 
         Parameters
         ----------
@@ -154,8 +151,8 @@ class TemplateStore:
 
         Returns
         -------
-        Verification
-            ``scores``, each that of the best template of the id, and ``accepted``.
+        ndarray of shape (n_samples,), bool
+            True where the score, as :meth:`score_claims` gives it, reaches `threshold_`.
 
         Raises
         ------
@@ -169,14 +166,37 @@ class TemplateStore:
             If ids, keys and probes differ in number, or `X` are not the generator's images.
         """
         ids = _check_ids(ids, X)
-        threshold = self.threshold
-        if threshold is None:
-            raise NotFittedError(
-                "The template store has no threshold yet: call calibrate_threshold first."
-            )
-        probes = self.generator.embed_probe(X, keys)
-        scores = self._cache.refreshed().scores(ids, probes)
-        return Verification(scores, scores >= threshold)
+        threshold = self.threshold_
+        return self._score_claims(ids, X, keys) >= threshold
+
+    def score_claims(self, ids, X, keys=None):
+        """Compare probes with the templates of the ids that they claim.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            The claimed id of each probe.
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            Undistorted probes, in the units of the generator's ``fit``.
+        keys : int, bytes or sequence of these, default=None
+            The keys that the probes claim.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Negative squared distances of embeddings, at most 0, higher for more alike; each that
+            of the best template of the id.
+
+        Raises
+        ------
+        KeyError
+            If an id is not enrolled.
+        TypeError
+            If an id is not a str, or a key neither an int nor bytes.
+        ValueError
+            If ids, keys and probes differ in number, or `X` are not the generator's images.
+        """
+        return self._score_claims(_check_ids(ids, X), X, keys)
 
     def identify(self, X, k=1, *, keys=None):
         """Search for probes among all enrolled ids.
@@ -310,8 +330,8 @@ class TemplateStore:
 
         Returns
         -------
-        float
-            The threshold, a negative squared distance; replaces the one of an earlier call.
+        self
+            With `threshold_` set, which replaces that of an earlier call.
 
         Raises
         ------
@@ -332,19 +352,26 @@ class TemplateStore:
         threshold = choose_threshold(*pairs, strategy, target_fmr)
         # The shortest text that reads back as the same number.
         self._database.put("threshold", repr(threshold))
-        return threshold
+        return self
 
     @property
-    def threshold(self):
+    def threshold_(self):
         """The lowest score that is accepted, as any process calibrated it last.
 
         Returns
         -------
-        float or None
-            None before a calibration.
+        float
+            The threshold, a negative squared distance, which the file keeps.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before a calibration. It is an AttributeError too: ``hasattr`` tells.
         """
         value = self._database.get("threshold")
-        return None if value is None else float(value)
+        if value is None:
+            raise NotFittedError("This TemplateStore has no threshold: call calibrate_threshold.")
+        return float(value)
 
     @property
     def ids(self):
@@ -371,6 +398,10 @@ class TemplateStore:
 
     def __exit__(self, *_):
         self.close()
+
+    def _score_claims(self, ids, X, keys):
+        probes = self.generator.embed_probe(X, keys)
+        return self._cache.refreshed().scores(ids, probes)
 
     def _key_checks(self, keys, n):
         """Make what the file keeps of n keys; empty for a generator without."""

@@ -8,11 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.pipeline import make_pipeline
 from support.attacked import HELD_OUT, OWN, VICTIMS, ExactGenerator, NegatingGenerator
+from support.frames import WAYS
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.attacks import ProtectionReport, RidgeInversion, _sections, protection_report
 from skdistort.attacks._system import AttackedSystem
+from skdistort.template_baselines import Pixelation
 
 MATCH_RATES = ["F_fmr_1%", "F_fmr_0.1%", "F'_fmr_1%", "F'_fmr_0.1%"]
 QUALITY = ["ssim", "mse", "abs_pearson"]
@@ -260,6 +263,42 @@ def test_seeded_and_layouts_agree(keyless):
     images, own = (X.reshape(-1, 4, 4) for X in (VICTIMS[0], OWN[0]))
     assert str(keyless_report(images, own)) == str(keyless)
     assert str(keyless_report(random_state=1)) != str(keyless)
+
+
+@pytest.fixture(scope="module")
+def held_out_pipeline():
+    """An F' with a step whose images no data frame can hold."""
+    embedder = TripletEmbedder(3, filters=(4,), epochs=1, random_state=0)
+    return make_pipeline(Pixelation(2), embedder).fit(OWN[0][:80].reshape(-1, 4, 4, 1), OWN[1][:80])
+
+
+@pytest.mark.parametrize(
+    ("shape", "ask"), zip([(16,), (4, 4), (4, 4, 1), (4, 4, 1)], [*WAYS, WAYS[0]], strict=True)
+)
+def test_data_frames_asked_of_transformers_are_no_concern(trained, held_out_pipeline, shape, ask):
+    images, own = (
+        np.clip(X, *trained.pixel_range_).reshape(-1, *shape)
+        for X in (VICTIMS[0][:40], OWN[0][:80])
+    )
+
+    def report(generator):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_sections, "NetworkInversion", lambda **_: RidgeInversion())
+            return protection_report(
+                generator,
+                held_out_pipeline,
+                images,
+                VICTIMS[1][:40],
+                own,
+                OWN[1][:80],
+                multiplicities=(1, 2),
+                n_key_pairs=4,
+                random_state=0,
+            )
+
+    expected = report(trained)
+    with ask(trained) as asked:
+        assert str(report(asked)) == str(expected)
 
 
 def test_subjects_that_the_attacker_does_not_know():

@@ -155,6 +155,8 @@ def test_copies(fitted, tmp_path):
     np.testing.assert_array_equal(
         pickle.loads(stored).transform(utterances), wide.transform(utterances)
     )
+    wide.save(tmp_path / "wide")
+    assert (tmp_path / "wide").stat().st_size < 2 * wide.total_variability_.nbytes
     joblib.dump(extractor, tmp_path / "extractor")
     np.testing.assert_array_equal(
         joblib.load(tmp_path / "extractor").transform(utterances), expected

@@ -75,7 +75,9 @@ def test_messages_say_what_is_wrong(small_file, tmp_path):
     path = tmp_path / "model"
     assert_refused(b"", path, "not a file that skdistort saved")
     assert_refused(content[:-1], path, "damaged")
-    assert_refused(content.replace(b"model 1\n", b"model 23\n", 1), path, "version 23 .* newer")
+    assert_refused(content.replace(b"model 2\n", b"model 23\n", 1), path, "version 23 .* newer")
+    earlier = content.replace(b"model 2\n", b"model 1\n", 1)
+    assert_refused(earlier, path, "version 1 .* reads version 2: skdistort 0.1.0 wrote it")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nowhere")
 

@@ -3,22 +3,19 @@
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from skdistort.keys import rotate_embeddings
+from skdistort import DistortionGenerator
 
 
 def unit(Z):
     return (Z / np.linalg.norm(Z, axis=1, keepdims=True)).astype(np.float32)
 
 
-class Stub(BaseEstimator):
-    """What the generators below share; pixels lie in [0, 2]."""
+class Stub(DistortionGenerator):
+    """What the generators below share, whose F and G are formulas; pixels lie in [0, 2]."""
 
     image_shape_ = (4, 4, 1)
+    n_features_in_ = 16
     pixel_range_ = (0.0, 2.0)
-    batch_size = 32
-
-    def fit(self, X):
-        return self
 
     def __sklearn_is_fitted__(self):
         return True
@@ -30,16 +27,11 @@ class NegatingGenerator(Stub):
     keyed_ = False
     weights = np.random.default_rng(5).normal(size=(16, 6))
 
-    def embed(self, X):
-        return unit((np.asarray(X).reshape(len(X), -1) - 1) ** 2 @ self.weights)
+    def _embed(self, images):
+        return unit((images.reshape(len(images), -1) - 1) ** 2 @ self.weights)
 
-    def embed_probe(self, X, keys=None):
-        assert keys is None
-        return self.embed(X)
-
-    def transform(self, X, keys=None):
-        assert keys is None
-        return 2 - X
+    def _generate(self, images, embeddings):
+        return 1 - images / 2
 
 
 class ExactGenerator(Stub):
@@ -48,16 +40,13 @@ class ExactGenerator(Stub):
     keyed_ = True
 
     def __init__(self, key=5):
-        self.key = key
+        super().__init__(architecture="bottleneck", key=key)
 
-    def embed(self, X):
-        return unit(np.asarray(X, dtype=np.float64).reshape(len(X), -1) - 1)
+    def _embed(self, images):
+        return unit(images.reshape(len(images), -1).astype(np.float64) - 1)
 
-    def embed_probe(self, X, keys=None):
-        return rotate_embeddings(self.embed(X), self.key if keys is None else keys)
-
-    def transform(self, X, keys=None):
-        return (1 + self.embed_probe(X, keys)).reshape(X.shape)
+    def _generate(self, images, embeddings):
+        return ((1 + embeddings) / 2).reshape(len(embeddings), *self.image_shape_)
 
 
 class Pixels(BaseEstimator):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from skdistort.templates import _durable_file
+from skdistort.templates import _database
 from skdistort.templates._database import TemplateDatabase
 
 
@@ -106,7 +106,7 @@ def test_revocation_while_another_reads_says_that_bytes_remain(path, database, m
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM templates").fetchall()
-    monkeypatch.setattr(_durable_file, "TIMEOUT", 0.05)
+    monkeypatch.setattr(_database, "_TIMEOUT", 0.05)
     impatient = TemplateDatabase(path)
     with pytest.raises(TimeoutError, match="'a' are revoked, but their bytes stay"):
         impatient.remove("a")

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
+from support.frames import WAYS, asked_globally
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.images._photos import recompress
@@ -102,16 +103,17 @@ def test_embeddings_are_those_of_the_rounded_templates(generator, store):
 
 
 def test_verifies_by_the_best_template_of_the_claimed_id(generator, store):
-    threshold = store.calibrate_threshold(X_held, y_held)
+    store.calibrate_threshold(X_held, y_held)
     claimed = [str(label) for label in y_held[:20]]
     store.enrol(claimed, X_held[:20])
     enrolled = embed_templates(generator, make_templates(generator, X_held[:20]))
     claims = [claimed[i % 20] for i in range(len(PROBES))]
-    scores, accepted = store.verify(claims, PROBES)
+    scores, accepted = store.score_claims(claims, PROBES), store.verify(claims, PROBES)
     for probe, claim, score in zip(generator.embed(PROBES), claims, scores, strict=True):
         own = [enrolled[i] for i in range(20) if claimed[i] == claim]
         assert score == pytest.approx(max(-squared_distance(probe, e) for e in own), abs=1e-6)
-    np.testing.assert_array_equal(accepted, scores >= threshold)
+    assert accepted.dtype == bool
+    np.testing.assert_array_equal(accepted, scores >= store.threshold_)
     assert 0 < accepted.sum() < len(accepted)
 
 
@@ -119,12 +121,13 @@ def test_threshold_is_that_of_held_out_pairs_and_stays(generator, store, path):
     probes = generator.embed(X_held)
     enrolled = embed_templates(generator, make_templates(generator, X_held))
     pairs = pair_scores(probes, y_held, enrolled, y_held, exclude_same_index=True)
-    assert store.threshold is None
-    assert store.calibrate_threshold(X_held, y_held) == equal_error_rate(*pairs)[1]
+    assert not hasattr(store, "threshold_")
+    assert store.calibrate_threshold(X_held, y_held) is store
+    assert store.threshold_ == equal_error_rate(*pairs)[1]
     other = TemplateStore(generator, path)
-    assert other.threshold == equal_error_rate(*pairs)[1]
-    strict = store.calibrate_threshold(X_held, y_held, strategy="fmr", target_fmr=0.05)
-    assert strict == fnmr_at_fmr(*pairs, 0.05)[1] == other.threshold == store.threshold
+    assert other.threshold_ == equal_error_rate(*pairs)[1]
+    store.calibrate_threshold(X_held, y_held, strategy="fmr", target_fmr=0.05)
+    assert fnmr_at_fmr(*pairs, 0.05)[1] == other.threshold_ == store.threshold_
     other.close()
     assert len(store) == 0
 
@@ -147,6 +150,50 @@ def test_generator_of_named_columns(tmp_path, generator):
         assert store.identify(frame[:3], 2).ids.shape == (3, 2)
 
 
+def outcomes(generator, path, shape):
+    """What a store makes of images of a shape."""
+    images, held, probes = (a.reshape(-1, *shape) for a in (X_held[:9], X_held, PROBES))
+    with TemplateStore(generator, path) as store:
+        store.calibrate_threshold(held, y_held)
+        store.enrol(names(9), images)
+        claims = names(9) * 3
+        return [
+            store.threshold_,
+            store.score_claims(claims, probes[:27]),
+            store.verify(claims, probes[:27]),
+            *store.identify(probes, 4),
+            storage_error_rates(generator, held, y_held)[:2],
+        ]
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.parametrize("shape", [(64,), (8, 8), (8, 8, 1)])
+def test_data_frames_asked_of_transformers_are_no_concern(generator, tmp_path, shape, ask):
+    expected = outcomes(generator, tmp_path / "arrays.db", shape)
+    with ask(generator) as asked:
+        found = outcomes(asked, tmp_path / "frames.db", shape)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_rotation_of_a_generator_of_named_columns_asked_for_data_frames(generator, tmp_path):
+    frame = pd.DataFrame(X_train[:32], columns=[f"pixel {i}" for i in range(64)])
+    keyed = clone(generator).set_params(architecture="bottleneck", key=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        keyed.fit(frame)
+    plain = keyed.transform(frame[:3])
+    with asked_globally(keyed), TemplateStore(keyed, tmp_path / "keyed.db") as store:
+        store.enrol(names(3), frame[:3])
+        assert store.rotate(None, 2) == 3
+        rows = store._database.read_after(0, 9)
+    kept = np.array([list(image) for _, _, image in rows])
+    low, high = keyed.pixel_range_
+    rounded = pd.DataFrame(low + np.array([*map(list, as_bytes(plain, low, high))]) / 255 * high)
+    expected = keyed.reissue(rounded.set_axis(frame.columns, axis=1), 1, 2)
+    np.testing.assert_allclose(kept, (expected - low) / (high - low) * 255, atol=0.51)
+
+
 def test_revoked_template_is_gone_everywhere(generator, store, path):
     store.calibrate_threshold(X_held, y_held)
     store.enrol(["a", "b", "a", "c"], X_held[:4])
@@ -157,8 +204,9 @@ def test_revoked_template_is_gone_everywhere(generator, store, path):
     assert [t in bytes_on_disk(path) for t in templates] == [False, True, False, True]
     assert (store.ids, len(store)) == (["b", "c"], 2)
     assert set(store.identify(PROBES, 9).ids.ravel()) == {"b", "c"}
-    with pytest.raises(KeyError, match="1 of the ids are not enrolled, such as 'a'"):
-        store.verify(["b", "a"], PROBES[:2])
+    for use in (store.verify, store.score_claims):
+        with pytest.raises(KeyError, match="1 of the ids are not enrolled, such as 'a'"):
+            use(["b", "a"], PROBES[:2])
     with pytest.raises(KeyError, match="'a' is not enrolled"):
         store.revoke("a")
     store.revoke("b")
@@ -276,7 +324,7 @@ def test_refuses_bad_generators(path):
 
 def test_refuses_bad_ids_and_images(store):
     store.calibrate_threshold(X_held, y_held)
-    for method in (store.enrol, store.verify):
+    for method in (store.enrol, store.verify, store.score_claims):
         with pytest.raises(TypeError, match="got a single str"):
             method("ada", X_held[:3])
         with pytest.raises(TypeError, match="an id must be a str, got 7 of type int"):
@@ -303,7 +351,7 @@ def test_refuses_bad_ids_and_images(store):
 
 
 def test_refuses_ids_that_no_file_can_hold(generator, store):
-    for use in (store.enrol, store.verify):
+    for use in (store.enrol, store.verify, store.score_claims):
         with pytest.raises(ValueError, match="text that UTF-8 can hold") as refusal:
             use(["\ud800"], X_held[:1])
         assert not isinstance(refusal.value, UnicodeError)
@@ -316,8 +364,10 @@ def test_refuses_ids_that_no_file_can_hold(generator, store):
 def test_refuses_decisions_without_a_threshold_and_after_closing(generator, path):
     store = TemplateStore(generator, path)
     store.enrol(["a"], X_held[:1])
-    with pytest.raises(NotFittedError, match="call calibrate_threshold"):
+    with pytest.raises(NotFittedError, match="no threshold: call calibrate_threshold"):
         store.verify(["a"], X_held[:1])
+    with pytest.raises(NotFittedError, match="no threshold: call calibrate_threshold"):
+        store.threshold_  # noqa: B018
     store.close()
     store.close()
     with pytest.raises(ValueError, match="closed"):

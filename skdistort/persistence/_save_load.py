@@ -1,8 +1,8 @@
 """Estimators in files that are safe to load: nothing in them is ever executed.
 
 What lives here are the two functions that save and load, and the methods of the estimators that
-call them. What a file may name is decided in `_model_classes` and, for networks, in
-`_model_networks`; enrolled templates have their own file, :mod:`skdistort.templates`.
+call them. What a file may name is decided in `_classes` and, for networks, in `_networks`;
+enrolled templates have their own file, :mod:`skdistort.templates`.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -
     Raises
     ------
     ValueError
-        If the file is damaged, is no such file, was written by a later release, or names what is
-        not trusted; the message has the path and what is wrong.
+        If the file is damaged, is no such file, is of another release's layout, or names what
+        is not trusted; the message has the path and what is wrong.
     TypeError
         If `trusted` holds something else.
     OSError

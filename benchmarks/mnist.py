@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
-from skdistort.images._layout import from_unit_range
+from skdistort.images import from_unit_range
 from skdistort.metrics import (
     VerificationReport,
     distance_table,

@@ -90,7 +90,7 @@ def _train(data, options):
 
 
 def _report(generator, X, y, options):
-    from .images._layout import from_unit_range
+    from .images import from_unit_range
     from .metrics import (
         VerificationReport,
         det_points,

@@ -82,6 +82,7 @@ def test_missing_backend_is_one_clear_sentence(name):
         assert extra in last
 
 
+@pytest.mark.fast
 def test_type_checkers_see_every_name():
     tree = ast.parse(Path(skdistort.__file__).read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
@@ -93,6 +94,7 @@ def test_type_checkers_see_every_name():
     assert imported == {**skdistort._LAZY, "metrics": "skdistort"}
 
 
+@pytest.mark.fast
 def test_public_names():
     assert skdistort.__all__ == sorted(skdistort.__all__)
     for name in skdistort.__all__:
@@ -122,6 +124,7 @@ def room(name):
     return first if known else "__init__"
 
 
+@pytest.mark.fast
 def test_imports_run_one_way():
     layer_of = {name: i for i, line in enumerate(LAYERS) for name in line.split()}
     wrong = []
@@ -138,6 +141,7 @@ def test_imports_run_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.fast
 def test_every_room_has_a_layer():
     rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/*.py")}
     assert sorted(" ".join(LAYERS).split()) == sorted(rooms)
@@ -152,6 +156,7 @@ needs_checkout = pytest.mark.skipif(
 )
 
 
+@pytest.mark.fast
 @needs_checkout
 def test_benchmarks_and_examples_use_public_names():
     wrong = []
@@ -183,6 +188,7 @@ def exists(name):
     return False
 
 
+@pytest.mark.fast
 @needs_checkout
 def test_every_dotted_name_in_words_exists():
     # In docstrings, comments and pages alike; the changelog tells of names that are no more.

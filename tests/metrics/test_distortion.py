@@ -26,6 +26,8 @@ from skdistort.metrics import (
 )
 from skdistort.metrics._ridge import fit_ridge
 
+pytestmark = pytest.mark.fast
+
 MEASURES = [mse, rmse, l1, dssim, abs_pearson, edge_correlation, pointwise_r2]
 
 

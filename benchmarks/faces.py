@@ -27,10 +27,10 @@ from skdistort.attacks import protection_report
 from skdistort.datasets import read_lfw_pairs, read_photos
 from skdistort.keys import rotate_embeddings
 from skdistort.metrics import (
-    baseline_templates,
     cross_validated_accuracy,
     det_points,
     distance_table,
+    trivial_templates,
     verification_report,
 )
 from skdistort.mobilefacenet import load_mobilefacenet
@@ -231,7 +231,7 @@ def main():
     rng = np.random.RandomState(options.seed)
     for i in range(0, len(judged_rows), CHUNK):
         some = judged_rows[i : i + CHUNK]
-        for name, images in baseline_templates(X[some] / 255, rng).items():
+        for name, images in trivial_templates(X[some] / 255, rng).items():
             enrolled[name][some] = embed(embedder, np.rint(255 * images))
     probes = dict.fromkeys(enrolled, plain)
     if options.key is not None:

@@ -9,6 +9,8 @@ with bytes changed.
 """
 
 import argparse
+import hashlib
+import json
 import random
 import tempfile
 import warnings
@@ -35,8 +37,7 @@ from skdistort.metrics import (
     unlinkability,
 )
 from skdistort.persistence import load
-from skdistort.persistence._file import read_model, write_model
-from skdistort.templates._database import TemplateDatabase
+from skdistort.templates import TemplateDatabase
 from skdistort.trials import read_trials
 
 DOCUMENTED = ValueError, TypeError, OSError
@@ -93,14 +94,23 @@ def text_target(reader, good, path, rng):
 
 def model_target(good, path, rng):
     """Load a saved model, changed as a whole, or inside with the checksum made right."""
-    if rng.random() < 0.3:
-        path.write_bytes(mutated(good, rng))
-        return partial(load, path)
-    path.write_bytes(good)
-    document, payload = read_model(path)
-    forge(document, rng)
-    write_model(path, document, [np.frombuffer(payload, np.uint8)])
+    path.write_bytes(mutated(good, rng) if rng.random() < 0.3 else forged(good, rng))
     return partial(load, path)
+
+
+def forged(good, rng):
+    """Change the document of a saved model, and make its length and its checksum right.
+
+    A file is one line, the length of the document in eight bytes, the document, the bytes of the
+    arrays, and the SHA-256 of all that.
+    """
+    line, newline, rest = good[:-32].partition(b"\n")
+    length = int.from_bytes(rest[:8], "little")
+    document = json.loads(rest[8 : 8 + length])
+    forge(document, rng)
+    text = json.dumps(document).encode()
+    content = line + newline + len(text).to_bytes(8, "little") + text + rest[8 + length :]
+    return content + hashlib.sha256(content).digest()
 
 
 def forge(part, rng):

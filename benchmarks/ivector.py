@@ -1,7 +1,9 @@
-"""Time the total variability model at the size of paper B: E step, M step and extraction.
+"""Time the i-vector system at the size of paper B: statistics, EM and extraction.
 
-Statistics are random, since only their sizes matter to the time; each utterance falls to about a
-tenth of the Gaussians, as frames of speech do. Frames are random too for the statistics.
+Frames and background model are random, since only their sizes matter to the time; each frame falls
+to few of the Gaussians, as frames of speech do. An iteration of EM is timed at two numbers of
+utterances: what it takes more for more of them is its E step with the accumulation, the rest its M
+step and the minimum divergence.
 
     python benchmarks/ivector.py --utterances 512
 
@@ -9,30 +11,32 @@ Other work on the machine shows in wall time; processor time is over all threads
 """
 
 import argparse
+import io
 import os
 import time
+from contextlib import redirect_stdout
 from statistics import median
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
-from skdistort.ivector import UniversalBackgroundModel
-from skdistort.ivector._statistics import collect_statistics
-from skdistort.ivector._total_variability import (
-    Accumulators,
-    TotalVariability,
-    maximise,
-    minimum_divergence,
-    posteriors,
-)
+from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel, baum_welch_statistics
 
 
-def random_statistics(rng, n, n_components, d, n_frames):
-    """Draw statistics of utterances of `n_frames` frames, first-order ones centred and whitened."""
-    zeroth = rng.gamma(0.1, size=(n, n_components)).astype(np.float32)
-    zeroth *= n_frames / zeroth.sum(axis=1, keepdims=True)
-    first = rng.standard_normal((n, n_components, d), dtype=np.float32)
-    first *= np.sqrt(zeroth)[:, :, None]
-    return zeroth, first
+class LineClock(io.TextIOBase):
+    """A stream that keeps wall and processor time of each line instead of the line."""
+
+    def __init__(self):
+        self.times = []
+
+    def write(self, text):
+        self.times += [clocks()] * text.count("\n")
+        return len(text)
+
+
+def clocks():
+    """Wall and processor time."""
+    return time.perf_counter(), time.process_time()
 
 
 def random_ubm(rng, n_components, d):
@@ -41,22 +45,29 @@ def random_ubm(rng, n_components, d):
     ubm.weights_ = np.full(n_components, 1 / n_components)
     ubm.means_ = rng.standard_normal((n_components, d))
     ubm.variances_ = rng.uniform(0.2, 1.0, (n_components, d))
+    ubm.n_features_in_ = d
     return ubm
 
 
-def report(name, function, repeats, n, unit):
-    """Print the median wall and processor time of a call, in ms for each of its `n` units."""
+def between(times):
+    """Median wall and processor time from one to the next, in ms."""
+    return 1e3 * np.median(np.diff(times, axis=0), axis=0)
+
+
+def report(name, times, n, unit):
+    """Print wall and processor time, in ms for each of `n` units."""
+    wall, processor = np.asarray(times) / n
+    print(f"{name:40s} {wall:9.3f} ms for each {unit}, processor {processor:.3f}", flush=True)
+
+
+def time_calls(function, repeats):
+    """Median wall and processor time of a call, in ms."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter(), time.process_time()
+        start = clocks()
         function()
-        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    wall, processor = (1e3 * median(column) / n for column in zip(*times, strict=True))
-    fastest = 1e3 * min(times)[0] / n
-    print(
-        f"{name:34s} {wall:9.3f} ms a {unit} (fastest {fastest:.3f}), processor {processor:.3f}",
-        flush=True,
-    )
+        times.append(np.subtract(clocks(), start))
+    return [1e3 * median(column) for column in zip(*times, strict=True)]
 
 
 def main():
@@ -69,43 +80,36 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    n, batch_size = options.utterances, options.batch_size
-    shape = options.components, options.features, options.rank
+    n, repeats = options.utterances, options.repeats
     rng = np.random.default_rng(0)
-    zeroth, first = random_statistics(rng, n, *shape[:2], options.frames)
-    model = TotalVariability(0.1 * rng.standard_normal(shape, dtype=np.float32))
-    sums = Accumulators(shape)
-    batches = [slice(start, start + batch_size) for start in range(0, n, batch_size)]
-    ubm = random_ubm(rng, *shape[:2])
-    frames = rng.standard_normal((n * options.frames, options.features), dtype=np.float32)
-    offsets = np.arange(n + 1) * options.frames
-
-    def expectation():
-        for rows in batches:
-            sums.add(zeroth[rows], first[rows], model)
-
-    def extraction():
-        for rows in batches:
-            posteriors(zeroth[rows], first[rows], model)
-
-    def statistics():
-        for rows in batches:
-            collect_statistics(frames, offsets[rows.start : rows.stop + 1], ubm)
-
+    ubm = random_ubm(rng, options.components, options.features)
+    X = rng.standard_normal((n, options.frames, options.features), dtype=np.float32)
+    extractor = IVectorExtractor(
+        options.rank,
+        ubm=FrozenEstimator(ubm),
+        n_iter=repeats + 1,
+        batch_size=options.batch_size,
+        verbose=1,
+        random_state=0,
+    )
     print(
-        f"C={shape[0]}, d={shape[1]}, R={shape[2]}: {n} utterances, {batch_size} at a time, median "
-        f"of {options.repeats}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
+        f"C={options.components}, d={options.features}, R={options.rank}: {n} utterances, "
+        f"{options.batch_size} at a time, median of {repeats}; {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f} at the start"
     )
-    report("cached T_c' T_c", lambda: TotalVariability(model.loadings).grams, 3, 1, "model")
-    expectation()
-    repeats = options.repeats
-    report("E step with accumulation", expectation, repeats, n, "utterance")
-    report("posterior means only (transform)", extraction, repeats, n, "utterance")
-    report(f"statistics of {options.frames} frames", statistics, repeats, n, "utterance")
-    report("M step", lambda: maximise(sums, model.loadings), 3, 1, "iteration")
-    report(
-        "minimum divergence", lambda: minimum_divergence(model.loadings, sums), 3, 1, "iteration"
-    )
+    iterations = []
+    for some in (X[: n // 2], X):
+        clock = LineClock()
+        with redirect_stdout(clock):
+            extractor.fit(some)
+        iterations.append(between(clock.times))
+    half, whole = iterations
+    expectation = (whole - half) / (n - n // 2)
+    report("EM: E step with accumulation", expectation, 1, "utterance")
+    report("EM: M step and minimum divergence", whole - n * expectation, 1, "iteration")
+    statistics = time_calls(lambda: baum_welch_statistics(X, ubm), repeats)
+    report(f"statistics of {options.frames} frames", statistics, n, "utterance")
+    report("transform", time_calls(lambda: extractor.transform(X), repeats), n, "utterance")
     print(f"load {os.getloadavg()[0]:.1f} at the end")
 
 

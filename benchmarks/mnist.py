@@ -1,4 +1,4 @@
-"""MNIST, full: the embedder's EER, then templates of both architectures beside the baselines.
+"""MNIST, full: the embedder's EER, then templates of both architectures beside trivial ones.
 
 Run ``python benchmarks/mnist.py`` (Keras fetches MNIST), or with ``--data FILE.npz`` in the layout
 of ``keras.datasets.mnist``. About 20 minutes on two cores.
@@ -13,14 +13,14 @@ from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
-from skdistort.images._layout import from_unit_range
+from skdistort.images import from_unit_range
 from skdistort.metrics import (
     VerificationReport,
-    baseline_templates,
     distance_table,
     distortion_report,
     equal_error_rate,
     pair_scores,
+    trivial_templates,
     verification_report,
 )
 
@@ -80,12 +80,12 @@ def main():
 
 
 def report(generator, X, y, seed):
-    """Print distances, what templates hide and verification, each beside the baselines."""
+    """Print distances, what templates hide and verification, each beside trivial templates."""
     compared = generator.compare(X)
     print(distance_table(compared.images, compared.templates, y, random_state=seed))
     print(distortion_report(compared.images, compared.templates, random_state=seed))
     enrolled = {"plain": compared.embeddings, "distorted": compared.template_embeddings}
-    for name, images in baseline_templates(compared.images, seed).items():
+    for name, images in trivial_templates(compared.images, seed).items():
         enrolled[name] = generator.embed(from_unit_range(images, generator.pixel_range_))
     rows = []
     for name, Z in enrolled.items():

@@ -24,8 +24,7 @@ from statistics import median
 
 import numpy as np
 
-from skdistort.templates._database import TemplateDatabase
-from skdistort.templates._gallery import Gallery
+from skdistort.templates import Gallery, TemplateDatabase, storage_error_rates
 
 # Templates of one enrolment of the writer, and bytes of each: several pages, to be cut in two.
 BATCH, SIZE = 5, 5000
@@ -151,7 +150,6 @@ def rounding(args):
     from sklearn.frozen import FrozenEstimator
 
     from skdistort import DistortionGenerator, TripletEmbedder
-    from skdistort.templates import storage_error_rates
 
     X, y = load_digits(return_X_y=True)
     train, held_out = slice(0, 1200), slice(1200, None)

@@ -31,8 +31,6 @@ _BROWSER_SECONDS = 300
 # What the library's own modules share, under names that need no underscore to keep users away.
 _INTERNAL = {
     "skdistort.__main__",
-    "skdistort.training._base",
-    "skdistort.verification._softmax.CosineLogits",
     "skdistort.displays.import_matplotlib",
     "skdistort.persistence.PersistenceMixin",
 }
@@ -234,7 +232,8 @@ def _public_names():
     """Name every public class and function, under each name that it may be documented by."""
     package = importlib.import_module("skdistort")
     modules = [m.name for m in pkgutil.walk_packages(package.__path__, "skdistort.")]
-    top = set(package.__all__)
+    top = {id(getattr(package, name)): f"skdistort.{name}" for name in package.__all__}
+    names_of = {}
     for module_name in modules:
         if module_name in _INTERNAL or "._" in module_name:
             continue
@@ -247,7 +246,10 @@ def _public_names():
         ]
         for name in getattr(module, "__all__", own):
             if f"{module_name}.{name}" not in _INTERNAL:
-                yield [f"{module_name}.{name}", *([f"skdistort.{name}"] if name in top else [])]
+                thing = id(getattr(module, name))
+                names_of.setdefault(thing, [top[thing]] if thing in top else [])
+                names_of[thing].append(f"{module_name}.{name}")
+    return names_of.values()
 
 
 def main():

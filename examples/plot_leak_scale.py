@@ -17,7 +17,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
-from skdistort.metrics import baseline_templates, dssim, ridge_inversion
+from skdistort.metrics import dssim, ridge_inversion, trivial_templates
 from skdistort.template_baselines import GaussianBlur, Pixelation
 
 X_train, y_train, X_test, y_test = load_images("digits")
@@ -26,7 +26,7 @@ training = {"epochs": 8, "pixel_range": (0, 16), "random_state": 0}
 unet = DistortionGenerator(embedder, **training).fit(X_train)
 bottleneck = DistortionGenerator(embedder, architecture="bottleneck", **training).fit(X_train)
 images = X_test[..., None] / 16
-trivial = baseline_templates(images, random_state=0)
+trivial = trivial_templates(images, random_state=0)
 templates = {
     "U-Net": unet.transform(X_test),
     "bottleneck": bottleneck.transform(X_test),

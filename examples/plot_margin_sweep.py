@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
-from skdistort.metrics import baseline_templates, mse
+from skdistort.metrics import mse, trivial_templates
 from skdistort.scoring import dissimilarity_scorer, identifiability_scorer
 
 X_train, y_train, X_test, y_test = load_images("digits")
@@ -38,7 +38,7 @@ left.plot(alphas, dissimilarity, "s-", label="dissimilarity, 1 - |correlation|")
 left.set(xlabel="alpha", ylim=(0, 1))
 left.legend()
 right.plot(alphas, distance, "o-", label="template")
-for name, template in baseline_templates(compared.images, 0).items():
+for name, template in trivial_templates(compared.images, 0).items():
     level = mse(compared.images, template).mean()
     right.axhline(level, linestyle=":", color="gray")
     right.text(alphas[-1], level, name, ha="right", va="bottom")

@@ -39,7 +39,7 @@ def _parse(argv):
     parser = argparse.ArgumentParser(
         prog="skdistort",
         description="Train an embedder and a distortion generator on real images, print the "
-        "distances and the verification errors beside trivial baselines, and draw a picture.",
+        "distances and the verification errors beside trivial templates, and draw a picture.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--data", default="digits", help="digits, mnist, lfw or FILE.npz")
@@ -90,14 +90,14 @@ def _train(data, options):
 
 
 def _report(generator, X, y, options):
-    from .images._layout import from_unit_range
+    from .images import from_unit_range
     from .metrics import (
         VerificationReport,
-        baseline_templates,
         det_points,
         distance_table,
         distortion_report,
         pair_scores,
+        trivial_templates,
         verification_report,
     )
 
@@ -110,7 +110,7 @@ def _report(generator, X, y, options):
     print(distortion_report(images, templates, pixel_range=(0, 1), random_state=options.seed))
 
     enrolled = {"plain": compared.embeddings, "distorted": compared.template_embeddings}
-    for name, template in baseline_templates(images, options.seed).items():
+    for name, template in trivial_templates(images, options.seed).items():
         enrolled[name] = generator.embed(from_unit_range(template, generator.pixel_range_))
     rows, curves = [], {}
     for name, Z in enrolled.items():

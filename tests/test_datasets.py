@@ -10,6 +10,8 @@ from PIL import Image
 
 from skdistort.datasets import read_lfw_pairs, read_photos
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=100)
 PERSON = st.sampled_from(["Ann_Lee", "Bo_Ek", "Zoë_d'Or", "7", "Al_O-Neill_Jr."])
 NUMBER = st.integers(1, 12345)

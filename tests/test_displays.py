@@ -16,6 +16,8 @@ from skdistort.displays import DetDisplay, RocDisplay
 from skdistort.metrics import det_points
 from skdistort.plotting import plot_det
 
+pytestmark = pytest.mark.fast
+
 DISPLAYS = [DetDisplay, RocDisplay]
 
 

@@ -24,7 +24,7 @@ from skdistort.distances import (
     squared_euclidean,
 )
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.fast]
 
 # Height, width, channels: one row, smaller than the SSIM window, square, odd with colours.
 SHAPES = [(1, 7, 1), (5, 5, 1), (28, 28, 1), (13, 40, 3)]

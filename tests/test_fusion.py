@@ -18,6 +18,8 @@ from support import contract
 from skdistort.fusion import ScoreFusion
 from skdistort.metrics import equal_error_rate
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 NO_PENALTY = 1e6

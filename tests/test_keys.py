@@ -10,6 +10,8 @@ from support.backends import properties
 
 from skdistort.keys import check_keys, key_check, key_rotation, rotate_embeddings
 
+pytestmark = pytest.mark.fast
+
 KEYS = st.one_of(st.binary(max_size=20), st.integers(0, 2**70))
 
 

@@ -17,7 +17,7 @@ from skdistort.losses import (
 )
 from skdistort.mining import MINERS
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.fast]
 
 N = 6
 seeds = st.integers(0, 2**32 - 1)

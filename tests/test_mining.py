@@ -16,7 +16,7 @@ from support.backends import evaluate, gradients, properties, to_tensor
 from skdistort.losses import batch_triplet_loss
 from skdistort.mining import MINERS, mine_triplets
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.fast]
 
 N = 6
 seeds = st.integers(0, 2**31 - 1)

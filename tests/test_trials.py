@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from skdistort.trials import TrialList, make_trials, read_trials, write_trials
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=50)
 FORMATS = ["voxceleb", "kaldi"]
 # Among them words that could be labels of either format.

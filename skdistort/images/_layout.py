@@ -194,6 +194,12 @@ def to_unit_range(X, pixel_range):
     -------
     ndarray of the shape of X, dtype float32
         The scaled pixels; all zero where ``low == high``.
+
+    Examples
+    --------
+    >>> from skdistort.images import to_unit_range
+    >>> to_unit_range([0, 51, 255], (0, 255)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
     """
     low, high = pixel_range
     span = np.float32(high - low) if high > low else np.float32(1)
@@ -214,6 +220,12 @@ def from_unit_range(X, pixel_range):
     -------
     ndarray of the shape of X, dtype float32
         Pixels in the range of the data.
+
+    Examples
+    --------
+    >>> from skdistort.images import from_unit_range
+    >>> from_unit_range([0, 0.5, 1], (-1, 1)).tolist()
+    [-1.0, 0.0, 1.0]
     """
     low, high = np.float32(pixel_range)
     # Rounding may carry the brightest pixel past the range, which would then refuse it.

@@ -11,10 +11,10 @@ from ._detection_cost import act_dcf, bayes_threshold, min_dcf
 from ._distortion import (
     DistanceTable,
     DistortionReport,
-    baseline_templates,
     distance_table,
     distortion_report,
     ridge_inversion,
+    trivial_templates,
 )
 from ._image_distances import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
 from ._pairs import iter_pair_scores, pair_scores
@@ -43,7 +43,6 @@ __all__ = [
     "VerificationReport",
     "abs_pearson",
     "act_dcf",
-    "baseline_templates",
     "bayes_threshold",
     "best_f1_threshold",
     "bootstrap_interval",
@@ -69,6 +68,7 @@ __all__ = [
     "ridge_inversion",
     "rmse",
     "streaming_equal_error_rate",
+    "trivial_templates",
     "unlinkability",
     "verification_report",
 ]

@@ -6,7 +6,7 @@ inversion attack beside them. Trained attacks do not live here, nor do error rat
 
 Paper A below is Zakharov, Kuznetsov, Frontoni, "Unrecognizable Yet Identifiable: Image Distortion
 with Preserved Embeddings". Its Table 3 is the MSE, not its eq. 12, and MSE alone rewards negation:
-1 - x scores 0.925 on MNIST, above the best of the table, 0.886. Hence the baselines in both tables.
+1 - x scores 0.925 on MNIST, above the best of the table, 0.886. Trivial templates stand in both.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class DistortionReport:
         return f"{format_table(self.rows)}\nblind guess: inversion_ssim {self.blind_ssim:.4f}"
 
 
-def baseline_templates(X01: ArrayLike, random_state: Seed) -> dict[str, NDArray[np.float32]]:
+def trivial_templates(X01: ArrayLike, random_state: Seed) -> dict[str, NDArray[np.float32]]:
     """Make the trivial templates that any distortion has to be compared with.
 
     Parameters
@@ -93,8 +93,8 @@ def baseline_templates(X01: ArrayLike, random_state: Seed) -> dict[str, NDArray[
     Examples
     --------
     >>> import numpy as np
-    >>> from skdistort.metrics import baseline_templates
-    >>> templates = baseline_templates(np.array([[0.0, 0.25]]), random_state=0)
+    >>> from skdistort.metrics import trivial_templates
+    >>> templates = trivial_templates(np.array([[0.0, 0.25]]), random_state=0)
     >>> for name, template in templates.items():
     ...     print(name, template.round(2))
     1-x [[1.   0.75]]
@@ -120,11 +120,11 @@ def distance_table(
     max_pairs: int = 2000,
     random_state: Seed = None,
 ) -> DistanceTable:
-    """Tabulate the distances of paper A's Table 3, with the baselines that it leaves out.
+    """Tabulate the distances of paper A's Table 3, with the trivial templates left out there.
 
     Three kinds of pairs, for each class and for "all" of them together: "real-gen", an image and
     its own distorted version; "real-real" and "gen-gen", two different images of one class. For
-    "all" also every image against the templates of :func:`baseline_templates`. Paper A's Table 3
+    "all" also every image against the templates of :func:`trivial_templates`. Paper A's Table 3
     is the column ``mse``.
 
     Parameters
@@ -187,7 +187,7 @@ def distance_table(
             left, right = members[left], members[right]
             rows.append(_row(name, "real-real", _measure(X[left], X[right])))
             rows.append(_row(name, "gen-gen", _measure(X_distorted[left], X_distorted[right])))
-    for name, template in baseline_templates(X, rng).items():
+    for name, template in trivial_templates(X, rng).items():
         pair = "real-(1-x)" if name == "1-x" else f"real-{name}"
         rows.append(_row("all", pair, _measure(X, template)))
     return DistanceTable(rows)
@@ -276,7 +276,7 @@ def distortion_report(
     Returns
     -------
     DistortionReport
-        One row for the templates and one for each baseline, and the blind guess.
+        One row for the templates, one for each trivial template, and the blind guess.
 
     Raises
     ------
@@ -303,7 +303,7 @@ def distortion_report(
     known, held_out = order[: len(X) // 2], order[len(X) // 2 :]
 
     rows = []
-    for name, template in {"template": X_distorted, **baseline_templates(X, rng)}.items():
+    for name, template in {"template": X_distorted, **trivial_templates(X, rng)}.items():
         means = {measure: float(f(X, template).mean()) for measure, f in _REPORT_MEASURES.items()}
         found = ridge_inversion(template[known], X[known], template[held_out])
         rows.append({"template": name, **means, "inversion_ssim": _mean_ssim(X[held_out], found)})

@@ -112,7 +112,7 @@ class PLDA(
     authentication", S+SSPR 2014: EM. Garcia-Romero and Espy-Wilson, "Analysis of i-vector length
     normalization in speaker recognition systems", Interspeech 2011. Khan and Hernando,
     "Unsupervised Training of Siamese Networks for Speaker Verification", Interspeech 2020,
-    section 3: the baseline of i-vectors and PLDA.
+    section 3: i-vectors and PLDA, which it is compared with.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 What lives here is written from the papers, in numpy, as what a distortion has to be compared
 with. The trivial templates that need no parameters are in
-:func:`skdistort.metrics.baseline_templates`; how linkable or alike templates are is measured in
+:func:`skdistort.metrics.trivial_templates`; how linkable or alike templates are is measured in
 :mod:`skdistort.metrics`. A keyed projection without a hash is scikit-learn's
 :class:`sklearn.random_projection.GaussianRandomProjection`, with the key as its `random_state`.
 """

@@ -50,7 +50,7 @@ class TemplateDatabase:
     Examples
     --------
     >>> import os, tempfile
-    >>> from skdistort.templates._database import TemplateDatabase
+    >>> from skdistort.templates import TemplateDatabase
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     database = TemplateDatabase(os.path.join(folder, "templates.db"))
     ...     database.add([("ada", b"image"), ("ada", b"other")])

@@ -74,7 +74,7 @@ class Gallery:
     Examples
     --------
     >>> import numpy as np
-    >>> from skdistort.templates._gallery import Gallery
+    >>> from skdistort.templates import Gallery
     >>> gallery = Gallery(["a", "b", "a"], np.float32([[0, 0], [4, 0], [1, 0]]))
     >>> gallery.scores(["a", "b"], np.float32([[2, 0], [2, 0]])).tolist()
     [-1.0, -4.0]

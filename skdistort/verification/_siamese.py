@@ -2,7 +2,8 @@
 
 Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification"
 (Interspeech 2020). How clients and impostors are chosen is in :mod:`skdistort.selection`, the
-networks in :mod:`skdistort.networks`, baselines that need labels in :mod:`skdistort.verification`.
+networks in :mod:`skdistort.networks`. What learns from labels, for comparison, is
+:class:`skdistort.SoftmaxEmbedder`.
 """
 
 from numbers import Integral, Real

@@ -1,8 +1,8 @@
-"""SoftmaxEmbedder: the baselines of paper B that learn from labels, by classifying identities.
+"""SoftmaxEmbedder: paper B's supervised comparisons, which learn by classifying identities.
 
 Paper B is Khan and Hernando, "Unsupervised Training of Siamese Networks for Speaker Verification"
-(Interspeech 2020). The verifier they are compared with is in :mod:`skdistort.verification`; the
-i-vector baselines are in :mod:`skdistort.ivector` and :mod:`skdistort.plda`.
+(Interspeech 2020). The verifier they are compared with is :class:`skdistort.SiameseVerifier`; the
+i-vector systems are in :mod:`skdistort.ivector` and :mod:`skdistort.plda`.
 """
 
 from functools import partial

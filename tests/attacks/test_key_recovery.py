@@ -19,6 +19,8 @@ from skdistort.attacks import (
 from skdistort.attacks._subjects import draw_companions, draw_strangers
 from skdistort.metrics import unlinkability
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=40)
 
 

@@ -13,6 +13,8 @@ from support import contract
 
 from skdistort.audio import CepstralCoefficients, dct_basis, delta_coefficients, log_mel
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=50)
 ESTIMATORS = [CepstralCoefficients(1), CepstralCoefficients(1, deltas=False)]
 

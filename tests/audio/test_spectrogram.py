@@ -30,6 +30,8 @@ from skdistort.audio import (
     normalise_bands,
 )
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 FLOOR = np.log(np.float32(2**-23))

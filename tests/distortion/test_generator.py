@@ -199,6 +199,7 @@ def test_scores_of_trivial_templates():
     assert inversion_resistance_scorer(negative, images) < 0.25
 
 
+@pytest.mark.fast
 def test_diagnosis_names_each_failure():
     rng = np.random.default_rng(0)
     images = np.zeros((20, 16, 16, 1), dtype=np.float32)
@@ -323,6 +324,7 @@ class Unregistered(keras.layers.Layer):
         return keras.ops.reshape(x, (-1, 64))
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("params", "error", "match"),
     [

@@ -128,6 +128,7 @@ def test_training_does_not_depend_on_which_key(frozen):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.fast
 def test_directions_drawn_at_random_are_those_of_random_keys():
     rng = np.random.RandomState(0)
     Z = np.outer(np.arange(1, 4), [0.6, 0.8, 0]).astype(np.float32)
@@ -138,6 +139,7 @@ def test_directions_drawn_at_random_are_those_of_random_keys():
     np.testing.assert_allclose(np.cov(drawn[:, 0].T), np.eye(3) / 3, atol=0.04)
 
 
+@pytest.mark.fast
 def test_batches_of_a_keyed_generator():
     images = np.random.RandomState(0).random_sample((10, 4, 4, 1)).astype(np.float32)
     Z = np.eye(10, 3, dtype=np.float32) + 1
@@ -158,6 +160,7 @@ def test_batches_of_a_keyed_generator():
     assert set(targets) == {"image", "embedding"}
 
 
+@pytest.mark.fast
 def test_reversed_gradient():
     layer = ReverseGradient(0.5)
     x = np.array([[1.0, -2.0]], dtype=np.float32)

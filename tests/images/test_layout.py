@@ -15,6 +15,8 @@ from skdistort.images._layout import (
     with_channels,
 )
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=50)
 sides = st.integers(1, 6)
 

@@ -18,6 +18,8 @@ from support.ivectors import make_ubm, make_utterances
 
 from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel, baum_welch_statistics
 
+pytestmark = pytest.mark.fast
+
 TINY = UniversalBackgroundModel(n_components=2, random_state=0)
 ESTIMATORS = [TINY, IVectorExtractor(n_components=2, ubm=TINY, n_iter=3, random_state=0)]
 

@@ -14,6 +14,8 @@ from support.ivectors import make_ubm, make_utterances, random_ubm
 
 from skdistort.ivector import _total_variability, baum_welch_statistics
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 small_shapes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 5))

@@ -12,6 +12,8 @@ from sklearn.mixture import GaussianMixture
 from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel
 from skdistort.ivector._mixture import DiagonalMixture, maximise
 
+pytestmark = pytest.mark.fast
+
 
 def clustered_frames(rng, n, n_clusters=4, d=3):
     centres = 2 * rng.standard_normal((n_clusters, d))

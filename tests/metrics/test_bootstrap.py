@@ -8,6 +8,8 @@ import pytest
 
 from skdistort.metrics import bootstrap_interval, equal_error_rate, fnmr_at_fmr, min_cllr
 
+pytestmark = pytest.mark.fast
+
 
 def all_pairs(n_subjects, n_samples, rng, spread=1.0, n_dimensions=2):
     """Score all pairs of noisy samples of random subjects; more noise in some than in others."""

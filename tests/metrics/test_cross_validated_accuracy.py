@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from skdistort.metrics import cross_validated_accuracy
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=100)
 
 

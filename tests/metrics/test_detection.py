@@ -23,6 +23,8 @@ from skdistort.metrics import (
     operating_points,
 )
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=60)
 priors = st.floats(0.001, 0.999)
 costs = st.floats(0.1, 20)

@@ -13,7 +13,6 @@ from support.backends import image_pairs
 import skdistort.metrics._distortion as tables
 from skdistort.metrics import (
     abs_pearson,
-    baseline_templates,
     distance_table,
     distortion_report,
     dssim,
@@ -23,19 +22,22 @@ from skdistort.metrics import (
     pointwise_r2,
     ridge_inversion,
     rmse,
+    trivial_templates,
 )
 from skdistort.metrics._ridge import fit_ridge
+
+pytestmark = pytest.mark.fast
 
 MEASURES = [mse, rmse, l1, dssim, abs_pearson, edge_correlation, pointwise_r2]
 
 
-def test_baseline_templates():
+def test_trivial_templates():
     X = image_pairs()[0]
-    templates = baseline_templates(X, 0)
+    templates = trivial_templates(X, 0)
     np.testing.assert_allclose(templates["1-x"], 1 - X, atol=1e-7)
     assert np.unique(templates["constant"]).tolist() == [0.5]
-    assert np.array_equal(templates["noise"], baseline_templates(X, 0)["noise"])
-    assert not np.array_equal(templates["noise"], baseline_templates(X, 1)["noise"])
+    assert np.array_equal(templates["noise"], trivial_templates(X, 0)["noise"])
+    assert not np.array_equal(templates["noise"], trivial_templates(X, 1)["noise"])
     assert templates["noise"].shape == X.shape
     assert {t.dtype for t in templates.values()} == {np.dtype(np.float32)}
     assert 0 <= templates["noise"].min() < 0.05 < 0.95 < templates["noise"].max() <= 1
@@ -73,7 +75,7 @@ def test_distance_table_equals_averages_by_hand():
     table = distance_table(X, G, y, max_pairs=10**6, random_state=0)
     X01, G01 = (Z.reshape(-1, 8, 8, 1) / 16 for Z in (X, G))
     rows = {(row["class"], row["pair"]): row for row in table.rows}
-    # Nine classes of several images and one of one, "all", and the baselines.
+    # Nine classes of several images and one of one, "all", and the trivial templates.
     assert len(rows) == len(table.rows) == 9 * 3 + 1 + 3 + 3
     for name in {*y.tolist(), "all"}:
         members = np.flatnonzero((y == name) | (name == "all"))

@@ -12,6 +12,8 @@ from support.backends import image_pairs
 import skdistort.metrics._image_distances as distances
 from skdistort.metrics import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
 
+pytestmark = pytest.mark.fast
+
 MEASURES = [mse, rmse, l1, dssim, abs_pearson, edge_correlation, pointwise_r2]
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from skdistort.metrics import equal_error_rate, pair_scores
 
+pytestmark = pytest.mark.fast
+
 
 def unit_vectors(n, d=5, seed=0):
     vectors = np.random.default_rng(seed).standard_normal((n, d))

@@ -6,6 +6,8 @@ from pyeer import eer_stats
 
 from skdistort.metrics import d_prime, det_points, equal_error_rate, operating_points
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("distances", [False, True])
 @pytest.mark.parametrize("seed", range(5))

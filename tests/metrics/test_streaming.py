@@ -20,6 +20,8 @@ from skdistort.metrics import (
 )
 from skdistort.metrics._vertices import sign_change
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=60)
 FLOATS = st.floats(-(2.0**127), 2.0**127, width=32)
 # Subnormal floats of either sign, both zeros, and neighbours that share the upper half of bits.

@@ -12,6 +12,8 @@ from scipy.stats import norm
 from skdistort.metrics import unlinkability
 from skdistort.metrics._unlinkability import local_linkability
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=60)
 
 

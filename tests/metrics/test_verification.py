@@ -22,6 +22,8 @@ from skdistort.metrics import (
     verification_report,
 )
 
+pytestmark = pytest.mark.fast
+
 METHODS = ["interp", "midpoint", "rocch"]
 
 

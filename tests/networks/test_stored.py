@@ -10,6 +10,8 @@ from skdistort.images._layout import row_multiple
 from skdistort.networks import _stored, build_unet
 from skdistort.networks._stored import StoredNetwork
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("shape", "expected"),

@@ -24,6 +24,8 @@ from skdistort.networks._stored import StoredNetwork
 from skdistort.persistence import load, save
 from skdistort.persistence._file import read_model, write_model
 
+pytestmark = pytest.mark.fast
+
 
 def saved(estimator, folder):
     save(estimator, folder / "model")

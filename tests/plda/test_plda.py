@@ -17,6 +17,8 @@ from skdistort.metrics import equal_error_rate, pair_scores
 from skdistort.plda import PLDA, llr_matrix, pair_llr
 from skdistort.plda._two_covariance import diagonalise
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 

@@ -17,6 +17,8 @@ from skdistort.plda._two_covariance import (
     log_likelihood,
 )
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 

@@ -17,6 +17,8 @@ from skdistort.selection import (
     select_from_two_databases,
 )
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 # Cosines that pairs of small integer vectors have, as decimals that floats cannot hold.

@@ -32,6 +32,8 @@ from skdistort.template_baselines import (
 )
 from skdistort.template_baselines._image_filters import blur, pixelate
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=40)
 keys = st.one_of(st.integers(0, 2**70), st.binary(max_size=12))
 ESTIMATORS = [

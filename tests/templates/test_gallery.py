@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from skdistort.templates import _gallery
 from skdistort.templates._gallery import Gallery
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=60)
 
 

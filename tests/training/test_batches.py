@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from skdistort.training._batches import IndexedBatches, draw_balanced, draw_shuffled, draw_triplets
 
+pytestmark = pytest.mark.fast
+
 properties = settings(deadline=None, max_examples=50)
 seeds = st.integers(0, 2**32 - 1)
 

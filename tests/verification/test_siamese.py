@@ -155,6 +155,7 @@ def test_warm_start_goes_on(mode, digits):
     assert clone(verifier).fit(X[:200]).history_["loss"][0] == pytest.approx(first[0], rel=1e-4)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("change", "fit", "message"),
     [

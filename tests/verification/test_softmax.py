@@ -34,6 +34,7 @@ def make_cosines(seed, n=5, n_classes=4):
     return rng.integers(0, n_classes, n), np.float32(rng.uniform(-1, 1, (n, n_classes)))
 
 
+@pytest.mark.fast
 @pytest.mark.backend
 @properties
 @given(seeds, st.floats(1, 40), st.floats(0, 1))
@@ -46,6 +47,7 @@ def test_am_softmax_is_its_formula(seed, scale, margin):
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fast
 @pytest.mark.backend
 def test_am_softmax_without_margin_is_cross_entropy():
     labels, cosines = make_cosines(0)
@@ -56,6 +58,7 @@ def test_am_softmax_without_margin_is_cross_entropy():
     assert (evaluate(am_softmax_loss, labels, cosines, scale=3.0, margin=0.3) > plain).all()
 
 
+@pytest.mark.fast
 @pytest.mark.backend
 def test_am_softmax_gradients_are_finite_at_certainty():
     labels = np.array([0])
@@ -90,6 +93,7 @@ def test_embeddings_are_of_unit_length_and_scored_by_cosine(loss, digits):
     np.testing.assert_array_equal(embedder.classes_, np.arange(10))
 
 
+@pytest.mark.fast
 @pytest.mark.backend
 def test_cosine_logits_are_cosines():
     layer = CosineLogits(3, seed=0)
@@ -109,6 +113,7 @@ def test_seeded(digits):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("change", "y", "message"),
     [

@@ -13,8 +13,8 @@ from sklearn.model_selection import train_test_split
 from support.backends import evaluate, gradients
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion._batches import generator_batches, rotate_at_random
-from skdistort.distortion._training import ReverseGradient, generator_loss
+from skdistort.distortion._batches import indexed_batches, rotate_at_random
+from skdistort.distortion._training import ReverseGradient, TrainingCase, generator_loss
 from skdistort.keys import key_rotation, rotate_embeddings
 from skdistort.metrics import equal_error_rate, pair_scores
 from skdistort.templates import TemplateStore, storage_error_rates
@@ -143,20 +143,17 @@ def test_directions_drawn_at_random_are_those_of_random_keys():
 def test_batches_of_a_keyed_generator():
     images = np.random.RandomState(0).random_sample((10, 4, 4, 1)).astype(np.float32)
     Z = np.eye(10, 3, dtype=np.float32) + 1
-    options = {"sees_image": False, "keyed": True, "labels": None, "batch_size": 4}
+    case = TrainingCase.of("bottleneck", keyed=True, streamed=False, learns=False)
+    options = {"case": case, "embeddings": Z, "keyed": True, "labels": None, "batch_size": 4}
     options["pixel_range"] = (0.0, 1.0)
     rows = np.arange(2, 10)
-    batches = generator_batches(
-        images, Z, rows, rng=np.random.RandomState(0), redraw=True, **options
-    )
+    batches = indexed_batches(images, rows, rng=np.random.RandomState(0), redraw=True, **options)
     (x, targets), (again, _) = batches[0], batches[0]
-    np.testing.assert_array_equal(x["seen"], targets["embedding"])
-    assert not np.allclose(x["seen"], again["seen"])
-    watched = generator_batches(
-        images, Z, rows, rng=np.random.RandomState(0), redraw=False, **options
-    )
-    np.testing.assert_array_equal(watched[0][0]["seen"], watched[0][0]["seen"])
-    assert set(x) == {"seen"}
+    np.testing.assert_array_equal(x["embedding"], targets["embedding"])
+    assert not np.allclose(x["embedding"], again["embedding"])
+    watched = indexed_batches(images, rows, rng=np.random.RandomState(0), redraw=False, **options)
+    np.testing.assert_array_equal(watched[0][0]["embedding"], watched[0][0]["embedding"])
+    assert set(x) == {"embedding"}
     assert set(targets) == {"image", "embedding"}
 
 
@@ -202,17 +199,15 @@ def test_loss_values_of_an_embedder_that_learns():
         "embedding": plain + 2.0,
         "plain": plain,
     }
-    loss, parts = generator_loss(
-        targets, outputs, alpha=1.0, pi_emb=0.5, distance=lambda a, b: 0.0 * a[:, 0, 0, 0]
-    )
+    options = {"target": "plain", "distance": lambda a, b: 0.0 * a[:, 0, 0, 0]}
+    options["adversary_weight"] = 0.0
+    loss, parts = generator_loss(targets, outputs, alpha=1.0, pi_emb=0.5, **options)
     # Without a target of its own, F(G(X)) is held to F(X) of the moment, 4 away; of the margin
     # of 0.2 none is kept by distances of 0 and 0.25.
     assert float(parts["triplet_loss"]) == 0
     assert float(loss) == pytest.approx(0.5 * 3)
     outputs["plain"] = 0.2 * plain
-    loss, parts = generator_loss(
-        targets, outputs, alpha=1.0, pi_emb=0.0, distance=lambda a, b: 0.0 * a[:, 0, 0, 0]
-    )
+    loss, parts = generator_loss(targets, outputs, alpha=1.0, pi_emb=0.0, **options)
     assert float(loss) == float(parts["triplet_loss"])
     assert float(loss) == pytest.approx(0.2 - 0.1**2)
 
@@ -230,6 +225,7 @@ def test_loss_values_of_an_adversary():
         outputs,
         alpha=1.0,
         pi_emb=0.25,
+        target="embedding",
         distance=lambda a, b: keras.ops.mean(keras.ops.abs(a - b), axis=(1, 2, 3)),
         adversary_weight=0.125,
     )

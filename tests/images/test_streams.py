@@ -10,8 +10,9 @@ from support.backends import to_numpy
 from support.stored import EMBEDDER, KINDS, TINY, Batches, X, assert_same, y
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion._batches import streamed_generator_batches
-from skdistort.distortion._training import build_training_network, generator_loss
+from skdistort.distortion._batches import streamed_batches
+from skdistort.distortion._training import TrainingCase, build_training_network, generator_loss
+from skdistort.images._validation import validate_training_images
 from skdistort.networks import build_decoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -91,14 +92,13 @@ class Augmented(Batches):
 
 def test_images_are_those_of_the_moment(frozen):
     generator = DistortionGenerator(frozen, **TINY)
-    stream = generator._validate_training_images(Augmented(X), None, reset=True)
+    stream = validate_training_images(generator, Augmented(X), None, reset=True)
     assert stream.max() > 16
-    batches = streamed_generator_batches(
+    batches = streamed_batches(
         stream,
         np.arange(100),
+        case=TrainingCase.of("bottleneck", keyed=True, streamed=True, learns=False),
         pixel_range=(0.0, 17.0),
-        sees_image=False,
-        keyed=True,
         n_components=3,
         learns=False,
         rng=np.random.RandomState(0),
@@ -125,7 +125,8 @@ def test_network_embeds_and_rotates():
     embedder = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten()])
     embedder.add(keras.layers.Dense(3))
     embedder.trainable = False
-    network = build_training_network(generator, embedder, (0.0, 16.0), embeds=True, seen="rotated")
+    case = TrainingCase.of("bottleneck", keyed=True, streamed=True, learns=False)
+    network = build_training_network(generator, embedder, (0.0, 16.0), case)
     direction = np.eye(3, dtype=np.float32)
     images = X[:3].reshape(-1, 8, 8, 1)
     outputs = network({"image": images / 16, "direction": direction})
@@ -137,9 +138,9 @@ def test_network_embeds_and_rotates():
     )
     # G is held to what it sees, here at no distance at all.
     found = {**outputs, "embedding": outputs["rotated"]}
-    _, parts = generator_loss(
-        {"image": images}, found, alpha=0.0, pi_emb=1.0, distance=lambda a, b: 0.0 * a[:, 0, 0, 0]
-    )
+    options = {"target": case.target, "distance": lambda a, b: 0.0 * a[:, 0, 0, 0]}
+    options["adversary_weight"] = 0.0
+    _, parts = generator_loss({"image": images}, found, alpha=0.0, pi_emb=1.0, **options)
     assert float(parts["embedding_distance"]) == 0
 
 

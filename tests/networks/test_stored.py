@@ -5,7 +5,7 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion import _generator_training
+from skdistort.distortion import _generator
 from skdistort.images._layout import row_multiple
 from skdistort.networks import _stored, build_unet
 from skdistort.networks._stored import StoredNetwork
@@ -37,7 +37,7 @@ def test_rows_do_not_depend_on_their_neighbours(side, padded, tolerance, monkeyp
 
 def test_large_images_are_diagnosed_by_a_few(monkeypatch):
     seen = []
-    monkeypatch.setattr(_generator_training, "_DIAGNOSED_VALUES", 64 * 20)
+    monkeypatch.setattr(_generator, "_DIAGNOSED_VALUES", 64 * 20)
     diagnose = DistortionGenerator._diagnose
     monkeypatch.setattr(
         DistortionGenerator,
@@ -49,6 +49,6 @@ def test_large_images_are_diagnosed_by_a_few(monkeypatch):
     embedder = TripletEmbedder(hidden_units=4, **settings).fit(X, np.arange(60) % 3)
     generator = DistortionGenerator(FrozenEstimator(embedder), **settings)
     generator.fit(X)
-    monkeypatch.setattr(_generator_training, "_DIAGNOSED_VALUES", 1)
+    monkeypatch.setattr(_generator, "_DIAGNOSED_VALUES", 1)
     generator.fit(X)
     assert seen == [20, 8]

@@ -15,7 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 import warnings
 
-from skdistort import DistortionGenerator, TripletEmbedder, _stored_network, _training
+from skdistort import DistortionGenerator, TripletEmbedder
+from skdistort.networks import _stored
+from skdistort.training import _loop
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 X, y = load_digits(return_X_y=True)
@@ -45,7 +47,7 @@ shared = fit()
 for estimator, images in zip(shared, expected):
     np.testing.assert_allclose(estimator.transform(X[:7]), images, atol=1e-4)
     assert devices(estimator.network_.model) == {2}
-for pool in (_training._TRAINERS, _stored_network._PREDICTORS):
+for pool in (_loop._TRAINERS, _stored._PREDICTORS):
     found = [getattr(m, "model", m) for key, m in pool._models.items() if key[1] is distribution]
     assert found and all(devices(model) == {2} for model in found)
 assert keras.distribution.distribution() is distribution
@@ -67,13 +69,14 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from skdistort import TripletEmbedder, _stored_network
+from skdistort import TripletEmbedder
+from skdistort.networks import _stored
 
 X = np.random.default_rng(0).random((40, 64), dtype=np.float32)
 small = {"epochs": 1, "filters": (4,), "batch_size": 32, "random_state": 0}
 embedder = TripletEmbedder(**small).fit(X, np.arange(40) % 4)
 expected = embedder.transform(X)
-_stored_network._PREDICTORS.clear()
+_stored._PREDICTORS.clear()
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     np.testing.assert_allclose(embedder.transform(X), expected, atol=1e-5)
 # What was made under the strategy keeps it.

@@ -17,7 +17,7 @@ from skdistort.training import _loop
 X, y = load_digits(return_X_y=True)
 X, y = X[:120].astype(np.float32), y[:120]
 DIGITS = X
-SMALL = {"epochs": 1, "filters": (4,), "random_state": 0, "learning_rate": 1e-2}
+SMALL = {"epochs": 1, "filters": (4,), "batch_size": 60, "random_state": 0}
 QUIET = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BOTTLENECK = {"architecture": "bottleneck"}
 
@@ -101,7 +101,7 @@ def test_each_option_of_a_generator_has_a_step_of_its_own(params, name, values, 
 @QUIET
 @pytest.mark.parametrize("params", [{}, {"key": 3, **BOTTLENECK}], ids=str)
 def test_images_that_stream_have_a_step_of_their_own(params, frozen):
-    generator = DistortionGenerator(frozen, batch_size=40, **{**SMALL, **params})
+    generator = DistortionGenerator(frozen, **{**SMALL, "batch_size": 40, **params})
 
     def fit(in_memory):
         return learned(generator, *((X, None) if in_memory else (Batches(X, size=40), None)))
@@ -123,7 +123,7 @@ def test_each_embedder_has_a_step_of_its_own():
 
 
 def test_triplets_with_labels_and_without_have_steps_of_their_own():
-    embedder = TripletEmbedder(batch_size=60, **SMALL)
+    embedder = TripletEmbedder(**SMALL)
     check_none_serves_another([lambda: learned(embedder), lambda: learned(embedder, y=None)])
 
 
@@ -154,7 +154,7 @@ def test_one_step_serves_all_settings(monkeypatch, frozen):
 
     monkeypatch.setattr(_loop.TrainingModel, "__init__", counted)
     generator = DistortionGenerator(
-        frozen, train_embedder=True, key=3, **{"batch_size": 40, **BOTTLENECK, **SMALL}
+        frozen, train_embedder=True, key=3, **{**SMALL, "batch_size": 40, **BOTTLENECK}
     )
     for alpha, key in ((0.1, 1), (0.5, 2)):
         generator.set_params(alpha=alpha, key=key)

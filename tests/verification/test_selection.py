@@ -172,10 +172,10 @@ def spy_on_selection(monkeypatch, splits=None):
 
     Where a list is given for them, it gets a slice of triplets for each call.
     """
-    from skdistort import verification
+    from skdistort.verification import _siamese
 
     triplets = []
-    original = verification.triplet_batches
+    original = _siamese.triplet_batches
 
     def spying(images, selection, rows, **options):
         anchors, clients, impostors = selection
@@ -188,5 +188,5 @@ def spy_on_selection(monkeypatch, splits=None):
             splits.append(slice(before, len(triplets)))
         return original(images, selection, rows, **options)
 
-    monkeypatch.setattr(verification, "triplet_batches", spying)
+    monkeypatch.setattr(_siamese, "triplet_batches", spying)
     return triplets

@@ -183,7 +183,7 @@ def test_warm_start_goes_on(mode, digits):
 )
 def test_bad_input_before_training(change, fit, message, digits, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("trained"))
-    verifier = SiameseVerifier(**{**TINY_VERIFIER, **change})
+    verifier = SiameseVerifier(**{**TINY_VERIFIER, "random_state": 0, **change})
     with pytest.raises(ValueError, match=message):
         verifier.fit(digits[0][:20], **fit)
 

@@ -161,3 +161,32 @@ def test_one_step_serves_all_settings(monkeypatch, frozen):
         clone(generator).partial_fit(Batches(X, y, size=40))
         clone(generator).set_params(train_embedder=False).partial_fit(Batches(X, size=40))
     assert len(built) == 2
+
+
+@pytest.mark.fast
+def test_all_that_is_compiled_counts_and_nothing_else():
+    def network(units):
+        return keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(units)])
+
+    def one(y, outputs, *, distance, alpha): ...
+
+    def other(y, outputs, *, distance, alpha): ...
+
+    def sign(
+        units=3, loss=one, distance="l1", parts=("d",), settings=("alpha",), schedule="cosine"
+    ):
+        return _loop.step_signature(
+            network(units), loss, {"distance": distance}, parts, settings, schedule
+        )
+
+    changed = [
+        sign(),
+        sign(units=4),
+        sign(loss=other),
+        sign(distance="l2"),
+        sign(parts=("e",)),
+        sign(settings=("pi_emb",)),
+        sign(schedule="constant"),
+    ]
+    assert len(set(changed)) == len(changed)
+    assert sign() == sign()

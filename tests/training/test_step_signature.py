@@ -184,8 +184,8 @@ def test_all_that_is_compiled_counts_and_nothing_else():
         sign(units=4),
         sign(loss=other),
         sign(distance="l2"),
-        sign(parts=("e",)),
-        sign(settings=("pi_emb",)),
+        sign(part="e"),
+        sign(setting="pi_emb"),
         sign(schedule="constant"),
     ]
     assert len(set(changed)) == len(changed)

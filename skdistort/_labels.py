@@ -94,7 +94,7 @@ def refuse_missing(labels: NDArray[Any], name: str) -> None:
     Parameters
     ----------
     labels : ndarray of shape (n_samples,)
-        Labels.
+        Labels, as :func:`as_labels` gives them.
     name : str
         What to call them in messages.
 

@@ -21,7 +21,7 @@ from ._backend import keras
 from ._image_sources import StoredImages, is_stored, joined, pieces
 from ._image_streams import ImageStream
 from ._images import infer_image_shape, split_layout, with_channels
-from ._labels import refuse_missing
+from ._labels import as_labels
 from ._training import train
 from .persistence import PersistenceMixin
 
@@ -285,8 +285,7 @@ def encode_classes(images, y, name="y"):
     ValueError
         If there is not one for each sample, or some are missing.
     """
-    y = column_or_1d(y, warn=True)
-    refuse_missing(y, name)
+    y = column_or_1d(as_labels(y, name), warn=True)
     check_consistent_length(images, y)
     return np.unique(y, return_inverse=True)[1].astype(np.int32)
 

@@ -15,6 +15,7 @@ from . import _batches
 from ._backend import keras
 from ._compiled import architecture
 from ._image_streams import ImageStream, StreamedBatches
+from ._labels import as_labels
 from ._mined_triplets import fit_selection_space, triplet_batches
 from ._stored_network import StoredNetwork
 from .base import (
@@ -356,7 +357,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         """
         if y is None:
             raise ValueError("TripletEmbedder.score needs y: pairs are genuine by their class.")
-        return 1.0 - equal_error_rate(*pair_scores(self.transform(X), column_or_1d(y)))[0]
+        labels = column_or_1d(as_labels(y, "y"))
+        return 1.0 - equal_error_rate(*pair_scores(self.transform(X), labels))[0]
 
     def _labelled_batches(self, images, labels, rows, rng, redraw):
         return _batches.IndexedBatches(

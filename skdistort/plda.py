@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._labels import refuse_missing
+from ._labels import as_labels
 from ._two_covariance import (
     class_statistics,
     diagonalise,
@@ -259,8 +259,7 @@ class PLDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, 
         ValueError
             If `y` does not make both genuine and impostor pairs, or lacks one.
         """
-        Z, y = self._encode(X), column_or_1d(y)
-        refuse_missing(y, "y")
+        Z, y = self._encode(X), column_or_1d(as_labels(y, "y"))
         check_consistent_length(Z, y)
         above_diagonal = ~np.tri(len(y), dtype=bool)
         genuine = (y[:, None] == y)[above_diagonal]

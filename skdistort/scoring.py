@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d
 
+from ._labels import as_labels
 from .metrics import abs_pearson, dssim, equal_error_rate, pair_scores, ridge_inversion
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _compare(estimator, X):
 
 def _identifiability(comparison, y):
     probes, enrolled = comparison.embeddings, comparison.template_embeddings
-    identities = np.arange(len(probes)) if y is None else column_or_1d(y)
+    identities = np.arange(len(probes)) if y is None else column_or_1d(as_labels(y, "y"))
     scores = pair_scores(probes, identities, enrolled, identities, exclude_same_index=y is not None)
     return max(0.0, 1.0 - 2.0 * equal_error_rate(*scores)[0])
 

@@ -5,10 +5,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdistort._labels import as_labels, joint_codes
+from skdistort.attacks import draw_linkage_pairs, match_rate
+from skdistort.base import encode_classes
 from skdistort.metrics import (
     bootstrap_interval,
     cross_validated_accuracy,
@@ -16,6 +18,9 @@ from skdistort.metrics import (
     equal_error_rate,
     pair_scores,
 )
+from skdistort.plda import PLDA
+from skdistort.selection import nearest_by_cosine
+from skdistort.trials import make_trials
 
 BIG = 2**60
 
@@ -35,6 +40,7 @@ INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uin
 
 
 @pytest.mark.parametrize(("one", "other"), product(INTEGERS, INTEGERS))
+@settings(deadline=None, max_examples=20)
 @given(
     left=st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1, max_size=5),
     right=st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1, max_size=5),
@@ -126,3 +132,28 @@ def test_measures_read_labels_exactly():
     X = np.random.default_rng(0).uniform(size=(2, 4, 4))
     table = distance_table(X, X, [2**63 + 1, 2**63], pixel_range=(0, 1), random_state=0)
     assert {row["class"] for row in table.rows} == {2**63, 2**63 + 1, "all"}
+
+
+def test_what_else_compares_labels_does_so_exactly():
+    ids = np.array([BIG, BIG + 1])
+    other = ids.astype("uint64")
+    X = np.eye(2)
+    found = nearest_by_cosine(X, X, 2, groups=ids, database_groups=other)
+    assert found.tolist() == [[1, -1], [0, -1]]
+    assert match_rate(X, ids, X, other, -0.5) == 1.0
+    with pytest.raises(ValueError, match="labels holds numbers .* other_labels holds text"):
+        match_rate(X, [1, 2], X, ["1", "2"], -0.5)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda labels: encode_classes(np.eye(4), labels),
+        lambda labels: make_trials(labels),
+        lambda labels: draw_linkage_pairs(labels),
+        lambda labels: PLDA().fit(np.eye(4), [0, 0, 1, 1]).score(np.eye(4), labels),
+    ],
+)
+def test_a_number_and_its_text_are_never_one_label(read):
+    with pytest.raises(ValueError, match="must hold values of one kind"):
+        read([1, "1", 2, 2])

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
 from ._backend import keras
-from ._labels import encode_classes
+from ._labels import as_labels, encode_classes
 from .images._streams import ImageStream
 from .images._validation import validate_training_images
 from .losses import batch_triplet_loss, stacked_triplet_loss
@@ -353,7 +353,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         """
         if y is None:
             raise ValueError("TripletEmbedder.score needs y: pairs are genuine by their class.")
-        return 1.0 - equal_error_rate(*pair_scores(self._encode(X), column_or_1d(y)))[0]
+        labels = column_or_1d(as_labels(y, "y"))
+        return 1.0 - equal_error_rate(*pair_scores(self._encode(X), labels))[0]
 
     def _labelled_batches(self, images, labels, rows, rng, redraw):
         return _batches.IndexedBatches(

@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from ._files import numbered_lines, replacing
-from ._labels import refuse_missing
+from ._labels import as_labels
 from ._typing import FilePath, Names, Seed
 
 
@@ -291,14 +291,13 @@ def make_trials(
     >>> trials.labels.tolist(), trials.left.tolist(), trials.right.tolist()
     ([True, False], ['0', '1'], ['2', '2'])
     """
-    labels = np.asarray(labels)
+    labels = as_labels(labels, "labels")
     names = np.asarray(np.arange(len(labels)) if names is None else names).astype(str)
     if labels.ndim != 1 or names.shape != labels.shape:
         raise ValueError(
             f"labels must be 1-D, got shape {labels.shape}, and names of the same shape, got "
             f"{names.shape}."
         )
-    refuse_missing(labels, "labels")
     if len(set(names.tolist())) < len(names):
         raise ValueError("names must be different from one another.")
     rng = check_random_state(random_state)

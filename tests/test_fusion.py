@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_param_validation,
@@ -16,7 +17,7 @@ from sklearn.utils.estimator_checks import (
 from support import contract
 
 from skdistort.fusion import ScoreFusion
-from skdistort.metrics import equal_error_rate
+from skdistort.metrics import cllr, equal_error_rate
 
 pytestmark = pytest.mark.fast
 
@@ -110,6 +111,82 @@ def test_logistic_minimises_the_prior_weighted_cross_entropy(n_systems, prior):
     np.testing.assert_allclose([*fusion.coef_, fusion.intercept_], best.x, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("prior", [0.001, 0.5])
+@pytest.mark.parametrize("C", [1.0, 1e3, 1e6])
+def test_logistic_is_that_of_scikit_learn(C, prior):
+    scores, y = draw_trials(5)
+    standardised = (scores - scores.mean(axis=0)) / scores.std(axis=0)
+    weights = np.where(y == 1, prior / y.mean(), (1 - prior) / (1 - y.mean()))
+    expected = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10)
+    expected.fit(standardised, y, weights)
+    fusion = ScoreFusion("logistic", C=C, prior=prior).fit(scores, y)
+    log_odds = fusion.decision_function(scores) + logit(prior)
+    np.testing.assert_allclose(
+        log_odds, expected.decision_function(standardised), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "slope"), [(50, 1), (200, 0.5), (200, 1), (200, 4), (2000, 1), (2000, 4), (2000, 5)]
+)
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (1e-4, 7), (-300, -1e4)])
+def test_calibration_shrinks_hardly(n, slope, scale, offset):
+    # Unit normals whose means differ by the slope have log-likelihood ratios of that slope.
+    rng = np.random.default_rng(3)
+    y = np.arange(n) % 2
+    x = rng.normal(slope * (y - 0.5))
+    assert x[y == 1].min() < x[y == 0].max()
+    fusion = ScoreFusion("logistic").fit((scale * x + offset)[:, None], y)
+
+    def loss(parameters):
+        return prior_weighted_cross_entropy(parameters[0] * x + parameters[1], y, 0.5)
+
+    unpenalised = minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-7})
+    assert scale * fusion.coef_[0] == pytest.approx(unpenalised.x[0], rel=0.007)
+    if n == 2000:
+        assert scale * fusion.coef_[0] == pytest.approx(slope, rel=0.25)
+
+
+def test_calibrated_scores_cost_hardly_more_than_true_ratios():
+    y, held_out = np.arange(200) % 2, np.arange(20_000) % 2
+    losses = {1.0: [], 1e3: []}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        known, new = rng.normal(4.0 * y - 2)[:, None], rng.normal(4.0 * held_out - 2)[:, None]
+        for C, values in losses.items():
+            llr = ScoreFusion("logistic", C=C).fit(known, y).decision_function(new)
+            values.append(cllr(held_out, llr) - cllr(held_out, 4 * new[:, 0]))
+    assert ScoreFusion().C == 1e3
+    # In bits, of 0.088 that the true ratios cost.
+    assert np.median(losses[1e3]) < 0.01 < 0.03 < np.median(losses[1.0])
+
+
+@pytest.mark.parametrize("gap", [1e-6, 1.0, 100.0])
+@pytest.mark.parametrize("prior", [0.001, 0.5])
+@pytest.mark.parametrize("n", [2, 20, 20_000])
+def test_separable_scores_have_finite_ratios(n, prior, gap):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    scores = np.where(y, 1, -1) * (gap / 2 + np.abs(rng.normal(size=n)))
+    fusion = ScoreFusion("logistic", prior=prior).fit(scores[:, None], y)
+    llr = fusion.decision_function(scores[:, None])
+    assert np.isfinite(llr).all()
+    assert ((llr > 0) == y).mean() > 0.9
+    assert np.abs(llr).min() < np.log(1e3 * n) + 1
+
+
+def test_the_penalty_can_be_searched_by_the_cost_of_calibration():
+    rng = np.random.default_rng(2)
+    y = np.arange(200) % 2
+    search = GridSearchCV(
+        ScoreFusion("logistic"),
+        {"C": [1e-4, 1e3]},
+        scoring=lambda fusion, scores, y: -cllr(y, fusion.decision_function(scores)),
+        cv=StratifiedKFold(5),
+    ).fit(rng.normal(2.0 * y)[:, None], y)
+    assert search.best_params_ == {"C": 1e3}
+
+
 @pytest.mark.parametrize(("n_genuine", "prior"), [(20000, 0.5), (1000, 0.5), (20000, 0.05)])
 def test_calibrated_scores_are_the_true_log_likelihood_ratios(n_genuine, prior):
     # Scores of N(3, 2^2) and N(-1, 2^2) have the ratio s - 1, whatever the share of genuine
@@ -160,7 +237,7 @@ def test_separated_trials_have_finite_weights():
     assert 0 < fusion.coef_[0] < 10
     # A weaker penalty lets them grow.
     assert (
-        ScoreFusion("logistic", C=100).fit([[0.0], [1.0], [9.0], [10.0]], [0, 0, 1, 1]).coef_[0]
+        ScoreFusion("logistic", C=1e9).fit([[0.0], [1.0], [9.0], [10.0]], [0, 0, 1, 1]).coef_[0]
         > fusion.coef_[0]
     )
 

@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._labels import as_labels
 from .._typing import Seed
 from ._subjects import draw_companions, draw_strangers
 
@@ -100,7 +101,7 @@ def draw_linkage_pairs(
     >>> bool((pairs.left == pairs.right)[pairs.mated].all())
     True
     """
-    labels = np.asarray(labels)
+    labels = as_labels(labels, "labels")
     if labels.ndim != 1 or np.unique(labels).size < 2:
         raise ValueError("labels must be 1-D and hold at least two subjects.")
     if n_key_pairs is not None and not (isinstance(n_key_pairs, Integral) and n_key_pairs >= 2):

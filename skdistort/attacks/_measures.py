@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import euclidean_distances
 
+from .._labels import as_labels, joint_codes
 from ..metrics import abs_pearson, dssim, equal_error_rate, fnmr_at_fmr, mse
 
 TARGET_FMRS = (0.01, 0.001)
@@ -147,7 +148,8 @@ def match_rate(
     0.5
     """
     attempts, embeddings = (np.asarray(a, dtype=np.float64) for a in (attempts, embeddings))
-    labels, other_labels = np.asarray(labels), np.asarray(other_labels)
+    labels = as_labels(labels, "labels")
+    other_labels = as_labels(other_labels, "other_labels")
     if attempts.ndim != 2 or embeddings.ndim != 2 or attempts.shape[1] != embeddings.shape[1]:
         raise ValueError(
             "attempts and embeddings must be 2-D and of one length, got "
@@ -159,6 +161,7 @@ def match_rate(
     ):
         if own.shape != (len(of),):
             raise ValueError(f"{name} must have shape ({len(of)},), got {own.shape}.")
+    labels, other_labels = joint_codes(labels, other_labels, "labels", "other_labels")
     exclude = np.empty((len(attempts), 0), dtype=int) if exclude is None else np.asarray(exclude)
     if exclude.ndim != 2 or len(exclude) != len(attempts):
         raise ValueError(f"exclude must have shape ({len(attempts)}, k), got {exclude.shape}.")

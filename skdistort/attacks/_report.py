@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from .._labels import refuse_missing
+from .._labels import as_labels
 from .._typing import Seed
 from ..displays import import_matplotlib
 from ..metrics._tables import format_table
@@ -317,9 +317,8 @@ def protection_report(
     rng = check_random_state(random_state)
     system = AttackedSystem(generator, embedder, X, spawn_rng(rng))
     images, attack_images = system.images(X), system.images(X_attack)
-    labels = column_or_1d(y)
-    attack_labels = None if y_attack is None else column_or_1d(y_attack)
-    refuse_missing(labels, "y")
+    labels = column_or_1d(as_labels(y, "y"))
+    attack_labels = None if y_attack is None else column_or_1d(as_labels(y_attack, "y_attack"))
     check_consistent_length(images, labels)
     check_consistent_length(attack_images, attack_labels)
     n_images = np.unique(labels, return_counts=True)[1]

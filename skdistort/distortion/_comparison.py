@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
+from .._labels import as_labels
 from ..metrics import (
     abs_pearson,
     dssim,
@@ -64,7 +65,7 @@ def identifiability(comparison, y=None):
         1 when every pair is told apart, 0 at chance.
     """
     probes, enrolled = comparison.embeddings, comparison.template_embeddings
-    identities = np.arange(len(probes)) if y is None else column_or_1d(y)
+    identities = np.arange(len(probes)) if y is None else column_or_1d(as_labels(y, "y"))
     scores = pair_scores(probes, identities, enrolled, identities, exclude_same_index=y is not None)
     return max(0.0, 1.0 - 2.0 * equal_error_rate(*scores)[0])
 

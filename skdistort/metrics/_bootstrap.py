@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from .._labels import refuse_missing
+from .._labels import as_labels, joint_codes
 from .._typing import Seed
 from ._scores import check_scores
 
@@ -135,15 +135,16 @@ def _value(metric, genuine, scores):
 
 def _subject_codes(genuine, subjects_left, subjects_right):
     """Validate the subjects, and number them from 0 on; two arrays of codes and how many."""
-    sides = np.asarray(subjects_left), np.asarray(subjects_right)
-    for name, side in zip(("subjects_left", "subjects_right"), sides, strict=True):
+    names = "subjects_left", "subjects_right"
+    sides = [
+        as_labels(s, name) for s, name in zip((subjects_left, subjects_right), names, strict=True)
+    ]
+    for name, side in zip(names, sides, strict=True):
         if side.shape != genuine.shape:
             raise ValueError(
                 f"{name} must have shape {genuine.shape}, one for each pair, got {side.shape}."
             )
-        refuse_missing(side, name)
-    subjects, codes = np.unique(np.concatenate(sides), return_inverse=True)
-    left, right = codes[: genuine.size], codes[genuine.size :]
+    left, right = joint_codes(*sides, *names)
     wrong = np.flatnonzero((left == right) != genuine)
     if wrong.size:
         i = int(wrong[0])
@@ -151,7 +152,7 @@ def _subject_codes(genuine, subjects_left, subjects_right):
             f"Pair {i} is {'genuine' if genuine[i] else 'impostor'} by y_true, but compares "
             f"subjects {sides[0][i]} and {sides[1][i]}; {wrong.size} such pairs in all."
         )
-    return left, right, subjects.size
+    return left, right, int(max(left.max(), right.max())) + 1
 
 
 def _resample(genuine, left, right, n_subjects, rng):

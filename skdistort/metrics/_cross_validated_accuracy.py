@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._labels import as_labels
 from ._scores import check_scores, in_input_units
 from ._vertices import vertices
 
@@ -92,7 +93,7 @@ def cross_validated_accuracy(
     (array([1. , 0.5]), array([0.7, 0.8]))
     """
     genuine, scores = check_scores(y_true, y_score, distances)
-    folds = np.asarray(folds)
+    folds = as_labels(folds, "folds")
     if folds.shape != scores.shape:
         raise ValueError(
             f"folds must have shape {scores.shape}, one for each pair, got {folds.shape}."

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
+from .._labels import as_labels
 from .._typing import Seed
 from ..images._layout import as_images, to_unit_range
 from ._image_distances import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
@@ -171,7 +172,7 @@ def distance_table(
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs!r}.")
     rng = check_random_state(random_state)
     X, X_distorted = _unit_images(X, X_distorted, image_shape, pixel_range)
-    labels = np.zeros(len(X), dtype=int) if y is None else np.asarray(y)
+    labels = np.zeros(len(X), dtype=int) if y is None else as_labels(y, "y")
     if labels.shape != (len(X),):
         raise ValueError(f"y must have shape ({len(X)},), one for each image, got {labels.shape}.")
     groups = {} if y is None else {c: np.flatnonzero(labels == c) for c in np.unique(labels)}

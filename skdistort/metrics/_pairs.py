@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._labels import refuse_missing
+from .._labels import as_labels, joint_codes
 
 
 def pair_scores(
@@ -33,7 +33,7 @@ def pair_scores(
     embeddings : array-like of shape (n_samples, n_dimensions)
         Embeddings of the probes, finite; used as float32.
     labels : array-like of shape (n_samples,)
-        Their identities.
+        Their identities: all text, or all numbers, which are compared by value.
     other : array-like of shape (n_other, n_dimensions) or None, default=None
         Embeddings to compare with, such as those of enrolled templates. None compares
         `embeddings` with one another, each unordered pair once.
@@ -62,7 +62,8 @@ def pair_scores(
     ValueError
         If an array has the wrong number of dimensions, lengths or dimensions do not match, an
         embedding is not finite (or all zero, for "cosine"), no pair is left, `metric` is
-        unknown, `block_size` is below 1, or `other_labels` comes without `other`.
+        unknown, `block_size` is below 1, or `other_labels` comes without `other`; if labels are
+        missing or of several kinds, such as text and numbers.
 
     References
     ----------
@@ -229,12 +230,12 @@ def _check_comparison(
     if metric == "cosine":
         probes, references = _normalised("embeddings", probes), _normalised("other", references)
 
-    codes = np.unique(np.concatenate((labels, reference_labels)), return_inverse=True)[1]
+    probe_codes, reference_codes = joint_codes(labels, reference_labels, "labels", "other_labels")
     return _Comparison(
         probes,
         references,
-        codes[: len(probes)],
-        codes[len(probes) :],
+        probe_codes,
+        reference_codes,
         score_block=_cosines if metric == "cosine" else _negated_squared_distances,
         once=other is None,
         skip_same_index=exclude_same_index,
@@ -244,7 +245,7 @@ def _check_comparison(
 
 def _check_set(name, embeddings, label_name, labels):
     """Validate embeddings and their labels; `name` and `label_name` go into the messages."""
-    embeddings, labels = np.asarray(embeddings, dtype=np.float32), np.asarray(labels)
+    embeddings, labels = np.asarray(embeddings, dtype=np.float32), as_labels(labels, label_name)
     if embeddings.ndim != 2:
         raise ValueError(f"{name} must be 2-D, got shape {embeddings.shape}.")
     if labels.shape != (len(embeddings),):
@@ -254,7 +255,6 @@ def _check_set(name, embeddings, label_name, labels):
         )
     if not np.isfinite(embeddings).all():
         raise ValueError(f"{name} must be finite, got NaN or infinite values.")
-    refuse_missing(labels, label_name)
     return embeddings, labels
 
 

@@ -65,9 +65,10 @@ def unlinkability(
     """Estimate D_sys, the global measure of unlinkability, from linkage scores.
 
     Both classes are counted in bins that hold equal shares of them: of n mated and as many
-    non-mated scores, ``2 * n ** (1 / 3)`` bins, where n is the harmonic mean if the numbers
-    differ. The edges depend on the order of the scores alone, so that no rising map of them
-    changes anything, and equal scores stay together.
+    non-mated scores, about ``2 * n ** (1 / 3)`` bins, where n is the harmonic mean if the numbers
+    differ. The number is even, so that the middle is an edge: where a threshold tells the classes
+    apart, no bin holds both, and D_sys is 1. The edges depend on the order of the scores alone,
+    so that no rising map of them changes anything, and equal scores stay together.
 
     On few scores D_sys is above 0 even where the labels tell nothing. Permuted labels show by how
     much, and ``corrected`` is D_sys on the scale where their mean is 0 and full linkability
@@ -110,6 +111,10 @@ def unlinkability(
     The permutations take the pairs for independent. Pairs that share a template are not, so that
     the p-value of all pairs of few subjects is too small: compare each template once.
 
+    Mated scores on either side of the others, which no single threshold tells apart, share a bin
+    with them at every boundary but the middle: D_sys is then below 1 by less than a bin's share,
+    ``2 / n_bins``, for each.
+
     References
     ----------
     Gomez-Barrero, Galbally, Rathgeb, Busch, "General framework to evaluate unlinkability in
@@ -140,11 +145,9 @@ def unlinkability(
     values, codes = np.unique(scores, return_inverse=True)
     totals = np.bincount(codes)
     mated = np.bincount(codes[genuine], minlength=values.size)
-    n_mated, n_bins = int(mated.sum()), _number_of_bins(mated.sum(), (totals - mated).sum())
-
-    bins, shares, other_shares = _binned(mated, totals, n_bins)
-    local = local_linkability(shares, other_shares, omega)
-    d_sys = float(shares @ local)
+    n_mated = int(mated.sum())
+    n_bins = _number_of_bins(n_mated, scores.size - n_mated)
+    bins, local, d_sys = _binned_measures(mated, totals, n_bins, omega)
 
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     # Either gives the same distribution: one takes time by the scores, the other by their values.
@@ -152,8 +155,7 @@ def unlinkability(
     null = np.empty(n_permutations)
     for i in range(n_permutations):
         permuted = rng.multivariate_hypergeometric(totals, n_mated, method=method)
-        _, shares, other_shares = _binned(permuted, totals, n_bins)
-        null[i] = shares @ local_linkability(shares, other_shares, omega)
+        null[i] = _binned_measures(permuted, totals, n_bins, omega)[2]
 
     held = np.unique(bins)
     first = np.searchsorted(bins, held)
@@ -201,23 +203,43 @@ def local_linkability(
 
 
 def _number_of_bins(n_mated, n_non_mated):
-    """Rice's rule for the harmonic mean of the class sizes."""
+    """Rice's rule for the harmonic mean of the class sizes, to the nearest even number."""
     harmonic_mean = 2 * n_mated * n_non_mated / (n_mated + n_non_mated)
-    return max(2, round(2 * harmonic_mean ** (1 / 3)))
+    return 2 * max(1, round(harmonic_mean ** (1 / 3)))
 
 
-def _binned(mated, totals, n_bins):
-    """Bin of each score value, and each bin's share of the mated and of the non-mated scores."""
+def _binned_measures(mated, totals, n_bins, omega):
+    """Bin the values of scores by equal shares of both classes, and estimate both measures.
+
+    Parameters
+    ----------
+    mated, totals : ndarray of shape (n_values,), int
+        How many mated scores, and scores in all, have each value; the values rise.
+    n_bins : int
+        How many bins.
+    omega : float
+        Ratio of the prior probabilities.
+
+    Returns
+    -------
+    bins : ndarray of shape (n_values,), int
+        The bin of each value: where the middle of its mass lies.
+    local : ndarray of shape (n_bins,)
+        The local measure in each bin.
+    d_sys : float
+        Its mean over the mated scores: Gomez-Barrero et al. (2018), the global measure.
+    """
     non_mated = totals - mated
-    shares, other_shares = mated / mated.sum(), non_mated / non_mated.sum()
-    both = shares + other_shares
-    # A value belongs where the middle of its mass lies; the mass of all is 2.
-    bins = ((np.cumsum(both) - both / 2) * (n_bins / 2)).astype(np.intp)
-    return (
-        bins,
-        np.bincount(bins, shares, minlength=n_bins),
-        np.bincount(bins, other_shares, minlength=n_bins),
-    )
+    n_mated, n_non_mated = int(mated.sum()), int(non_mated.sum())
+    # In whole numbers, so that rounding carries no value over an edge. Either class weighs half.
+    mass = mated * n_non_mated + non_mated * n_mated
+    middle = (2 * np.cumsum(mass) - mass) / (4 * n_mated * n_non_mated)
+    bins = (middle * n_bins).astype(np.intp)
+    here = np.bincount(bins, mated, minlength=n_bins)
+    others_here = np.bincount(bins, non_mated, minlength=n_bins)
+    local = local_linkability(here / n_mated, others_here / n_non_mated, omega)
+    # Summed before it is divided, so that it is 1 where the local measure is, and never more.
+    return bins, local, float(here @ local / n_mated)
 
 
 def _corrected_for_chance(d_sys, null_mean, omega):

@@ -11,7 +11,6 @@ FNMR and FMR are the false non-match and the false match rate of ISO/IEC 19795-1
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -380,15 +379,16 @@ def _midpoint_eer(genuine, scores):
     # FMR - FNMR falls strictly from vertex to vertex, so only the two at its change of sign count.
     n_genuine, n_impostor = class_sizes(genuine)
 
-    def difference_then_mean(vertex):
-        fmr, fnmr = Fraction(vertex.accepted, n_impostor), Fraction(vertex.rejected, n_genuine)
-        return abs(fmr - fnmr), (fmr + fnmr) / 2
+    def difference_then_sum(vertex):
+        """Both rates' difference and sum over their common denominator, in whole numbers."""
+        fmr, fnmr = vertex.accepted * n_genuine, vertex.rejected * n_impostor
+        return abs(fmr - fnmr), fmr + fnmr
 
-    best = min(crossing(genuine, scores), key=difference_then_mean)
-    return float(difference_then_mean(best)[1]), best.threshold
+    best = min(crossing(genuine, scores), key=difference_then_sum)
+    return difference_then_sum(best)[1] / (2 * n_genuine * n_impostor), best.threshold
 
 
 def _rocch_eer(genuine, scores):
     """EER of the convex hull of the ROC; see :func:`equal_error_rate`."""
     sizes = class_sizes(genuine)
-    return interpolate(*sign_change(*hull(*vertices(genuine, scores)), *sizes), *sizes)
+    return interpolate(*sign_change(*hull(genuine, scores), *sizes), *sizes)

@@ -7,15 +7,17 @@ and :mod:`skdistort.metrics._scores`.
 
 from __future__ import annotations
 
-from fractions import Fraction
+from bisect import bisect_left, bisect_right
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 
-# Scores in each class's sample; below a few times this, sorting everything costs less.
-_SAMPLE = 2**16
+# Up to so many scores, sorting everything costs less than looking for where to sort.
+_FEW = 2**13
+# A class of up to so many times the scores to draw of it is taken whole.
+_WHOLE = 8
 # Scores looked at together: a block and its masks stay in the processor's second-level cache.
 _BLOCK = 2**16
 
@@ -82,7 +84,7 @@ def class_sizes(genuine: NDArray[np.bool_]) -> tuple[int, int]:
     return n_genuine, genuine.size - n_genuine
 
 
-def crossing(genuine: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[Vertex, ...]:
+def crossing(genuine: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[Vertex, Vertex]:
     """Find the neighbouring vertices between which FMR - FNMR turns negative, among all scores.
 
     Parameters
@@ -97,10 +99,13 @@ def crossing(genuine: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[Vertex, 
     tuple of 2 Vertex
         The last vertex with FMR >= FNMR and the one after it.
     """
-    found = None
-    if scores.size > 4 * _SAMPLE:
-        found = _crossing_between(genuine, scores, *_bracket(genuine, scores))
-    return found or _crossing_between(genuine, scores, -np.inf, np.inf)
+    sizes = class_sizes(genuine)
+    if scores.size > _FEW:
+        found = _crossing_between(genuine, scores, sizes, *_bracket(genuine, scores, sizes))
+        if found:
+            return found
+    classes = scores[genuine], scores[~genuine]
+    return _crossing_among(*classes, 0, 0, sizes, complete=True)  # type: ignore[return-value]
 
 
 def sign_change(
@@ -152,48 +157,64 @@ def interpolate(
     Returns
     -------
     eer : float
-        The equal error rate, worked out in fractions and rounded once.
+        The equal error rate, worked out in whole numbers and rounded once.
     threshold : float
         Where to decide, likewise.
     """
-    gap_before, gap_after = (
-        Fraction(v.accepted, n_impostor) - Fraction(v.rejected, n_genuine)
-        for v in (lenient, strict)
-    )
-    weight = gap_before / (gap_before - gap_after)
-    rejected = lenient.rejected + weight * (strict.rejected - lenient.rejected)
-    start, end = Fraction(lenient.threshold), Fraction(strict.threshold)
-    return float(rejected / n_genuine), float(start + weight * (end - start))
+    before, after = (v.accepted * n_genuine - v.rejected * n_impostor for v in (lenient, strict))
+    # The share of the way that lies before the crossing is before / whole.
+    whole = before - after
+    rejected = lenient.rejected * whole + before * (strict.rejected - lenient.rejected)
+    (a, b), (c, d) = (v.threshold.as_integer_ratio() for v in (lenient, strict))
+    threshold = a * d * whole + before * (c * b - a * d)
+    # Python rounds the quotient of two whole numbers once, however large they are.
+    return rejected / (whole * n_genuine), threshold / (b * d * whole)
 
 
 def hull(
-    thresholds: NDArray[Any], rejected: NDArray[Any], accepted: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Keep the vertices on the convex hull of the ROC.
+    genuine: NDArray[np.bool_], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """Find the vertices that are corners of the convex hull of the ROC.
 
     Parameters
     ----------
-    thresholds, rejected, accepted : ndarray of shape (n_vertices,)
-        As :func:`vertices` gives them.
+    genuine : ndarray of shape (n_pairs,), bool
+        True for a genuine pair.
+    scores : ndarray of shape (n_pairs,)
+        Similarities.
 
     Returns
     -------
     tuple of 3 ndarray of shape (n_corners,)
-        The same of the vertices kept, the first and the last among them. The hull's corners are
-        where the steps of the isotonic regression of "genuine" on the score begin.
+        As :func:`vertices` gives them; the first and the last of its vertices are among them.
+        The corners are where the steps of the isotonic regression of "genuine" on the score
+        begin.
 
     References
     ----------
     Fawcett, Niculescu-Mizil, "PAV and the ROC convex hull", Machine Learning 68 (2007).
     """
+    of_genuine, of_impostors = np.sort(scores[genuine]), np.sort(scores[~genuine])
+    # A corner can only be at a genuine score with an impostor's before it: from any other vertex
+    # a stricter threshold rejects more impostors, or a more lenient one more genuine pairs.
+    below = np.searchsorted(of_impostors, of_genuine)
+    is_corner = np.empty(below.size, dtype=bool)
+    is_corner[0] = below[0] > 0
+    np.not_equal(below[1:], below[:-1], out=is_corner[1:])
+    at = np.flatnonzero(is_corner)
+    first, last = min(of_genuine[0], of_impostors[0]), max(of_genuine[-1], of_impostors[-1])
+    beyond = np.nextafter(last, last.dtype.type(np.inf))
+    thresholds = np.concatenate(([first], of_genuine[at], [beyond]))
+    rejected = np.concatenate(([0], at, [of_genuine.size]))
+    accepted = np.concatenate(([of_impostors.size], of_impostors.size - below[at], [0]))
     genuine_here, impostor_here = np.diff(rejected), -np.diff(accepted)
     count = genuine_here + impostor_here
-    fitted = isotonic_regression(genuine_here / count, sample_weight=count)
+    fitted = isotonic_regression(genuine_here / count, weights=count).x
     corners = np.concatenate(([0], np.flatnonzero(np.diff(fitted)) + 1, [fitted.size]))
     return thresholds[corners], rejected[corners], accepted[corners]
 
 
-def _crossing_between(genuine, scores, low, high):
+def _crossing_between(genuine, scores, sizes, low, high):
     """Find the crossing among the scores in ``[low, high]``.
 
     Returns
@@ -201,30 +222,73 @@ def _crossing_between(genuine, scores, low, high):
     tuple of 2 Vertex or None
         As :func:`sign_change`; None if the crossing is not in there.
     """
-    rejected_below = accepted_above = 0
-    inside_genuine, inside_scores = [], []
+    rejected = accepted = 0
+    inside: tuple[list, list] = [], []
     for start in range(0, scores.size, _BLOCK):
         is_genuine, score = genuine[start : start + _BLOCK], scores[start : start + _BLOCK]
         below, above = score < low, score > high
-        rejected_below += np.count_nonzero(below & is_genuine)
-        accepted_above += np.count_nonzero(above > is_genuine)
-        inside = np.flatnonzero(~(below | above))
-        inside_genuine.append(is_genuine[inside])
-        inside_scores.append(score[inside])
-    thresholds, rejected, accepted = vertices(
-        np.concatenate(inside_genuine), np.concatenate(inside_scores)
-    )
-    # Rejecting every pair is a vertex of the whole only if nothing lies above the bracket.
-    stop = None if high == np.inf else -1
-    return sign_change(
-        thresholds[:stop],
-        rejected[:stop] + rejected_below,
-        accepted[:stop] + accepted_above,
-        *class_sizes(genuine),
-    )
+        rejected += int(np.count_nonzero(below & is_genuine))
+        accepted += int(np.count_nonzero(above > is_genuine))
+        kept = np.flatnonzero(~(below | above))
+        score, is_genuine = score[kept], is_genuine[kept]
+        inside[0].append(score[is_genuine])
+        inside[1].append(score[~is_genuine])
+    classes = (np.concatenate(parts) for parts in inside)
+    return _crossing_among(*classes, rejected, accepted, sizes, complete=high == np.inf)
 
 
-def _bracket(genuine, scores):
+def _crossing_among(genuine, impostor, rejected, accepted, sizes, *, complete):
+    """Find the crossing among the scores of both classes in some interval, in any order.
+
+    Parameters
+    ----------
+    genuine, impostor : ndarray
+        The scores.
+    rejected, accepted : int
+        Genuine pairs below the interval, impostor pairs above it.
+    sizes : tuple of 2 int
+        As :func:`class_sizes` gives them.
+    complete : bool
+        Whether no score lies above the interval, so that rejecting every pair is a vertex of it.
+
+    Returns
+    -------
+    tuple of 2 Vertex or None
+        As :func:`sign_change`; None if the crossing is not in there.
+    """
+    classes = np.sort(genuine), np.sort(impostor)
+    n_genuine, n_impostor = sizes
+    # Items of a memoryview are Python's floats, which are faster to compare than numpy's.
+    genuine, impostor = map(memoryview, classes)
+
+    def count_rejected(threshold):
+        return rejected + bisect_left(genuine, threshold)
+
+    def count_accepted(threshold):
+        return accepted + len(impostor) - bisect_left(impostor, threshold)
+
+    def is_strict(threshold):
+        return count_accepted(threshold) * n_genuine < count_rejected(threshold) * n_impostor
+
+    # The first strict score is the first of genuine pairs or, just before it, of impostors.
+    i = bisect_left(genuine, True, key=is_strict)
+    start = bisect_left(impostor, genuine[i - 1]) if i else 0
+    end = bisect_right(impostor, genuine[i]) if i < len(genuine) else len(impostor)
+    j = bisect_left(impostor, True, start, end, key=is_strict)
+    strict = [side[k] for side, k in ((genuine, i), (impostor, j)) if k < len(side)]
+    if complete:
+        last = max(side[-1] for side in classes if side.size)
+        strict.append(float(np.nextafter(last, last.dtype.type(np.inf))))
+    if not strict:
+        return None
+    first = min(strict)
+    before = [side[k - 1] for side in (genuine, impostor) if (k := bisect_left(side, first))]
+    if not before:
+        return None
+    return tuple(Vertex(t, count_rejected(t), count_accepted(t)) for t in (max(before), first))
+
+
+def _bracket(genuine, scores, sizes):
     """Guess two scores with the crossing between them, from a sample of each class.
 
     Returns
@@ -232,7 +296,12 @@ def _bracket(genuine, scores):
     low, high : float
         Scores that occur, or infinities where the sample holds none to be sure of.
     """
-    samples = [_class_sample(kind, scores) for kind in (genuine, ~genuine)]
+    # Sorting the samples and what lies between the guesses then take about the same time.
+    n_drawn = int(scores.size ** (2 / 3))
+    samples = [
+        _class_sample(genuine, kind, size, scores, n_drawn)
+        for kind, size in zip((True, False), sizes, strict=True)
+    ]
     (genuine_sample, genuine_error), (impostor_sample, impostor_error) = samples
     if not (genuine_sample.size and impostor_sample.size):
         return -np.inf, np.inf
@@ -246,10 +315,10 @@ def _bracket(genuine, scores):
     return lenient[-1] if lenient.size else -np.inf, strict[0] if strict.size else np.inf
 
 
-def _class_sample(members, scores):
-    """Draw about `_SAMPLE` of the scores, always the same, and keep those of one class.
+def _class_sample(genuine, kind, size, scores, n_drawn):
+    """Draw about `n_drawn` scores of a class, always the same.
 
-    A class of up to `_SAMPLE` scores is taken whole: it would hardly appear in the draw.
+    A class of which too many scores would have to be visited is taken whole.
 
     Returns
     -------
@@ -258,11 +327,11 @@ def _class_sample(members, scores):
     error : float
         Upper bound of the standard error of a rate estimated from them.
     """
-    if np.count_nonzero(members) <= _SAMPLE:
-        return np.sort(scores[members]), 0.0
+    if size <= _WHOLE * n_drawn:
+        return np.sort(scores[genuine == kind]), 0.0
     # Multiples of the golden ratio modulo 1 cover the scores evenly, yet unlike a constant stride
     # they keep no step with data laid out periodically, such as genuine and impostor in turn.
-    where = np.arange(_SAMPLE) * 0.6180339887498949 % 1.0 * scores.size
+    where = np.arange(n_drawn * scores.size // size) * 0.6180339887498949 % 1.0 * scores.size
     where = where.astype(np.intp)
-    sample = np.sort(scores[where[members[where]]])
+    sample = np.sort(scores[where[genuine[where] == kind]])
     return sample, 0.5 / np.sqrt(max(sample.size, 1))

@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import column_or_1d
 
-from .._labels import refuse_missing
+from .._labels import as_labels, joint_codes
 from ._nearest import find_nearest
 
 # Large enough for the matrix product to run at full speed, 16 MB of cosines.
@@ -338,8 +338,7 @@ def _check_vectors(X, name, like=None):
 
 def _check_groups(groups, name, X):
     """Validate one group, or class, for each vector."""
-    groups = column_or_1d(groups)
-    refuse_missing(groups, name)
+    groups = column_or_1d(as_labels(groups, name))
     if len(groups) != len(X):
         raise ValueError(f"{name} has {len(groups)} entries for {len(X)} vectors.")
     return groups
@@ -358,12 +357,12 @@ def _common_codes(queries, groups, database, database_groups):
         raise ValueError("groups and database_groups must be given together, or neither.")
     if groups is None:
         return None, None
-    both = (
+    return joint_codes(
         _check_groups(groups, "groups", queries),
         _check_groups(database_groups, "database_groups", database),
+        "groups",
+        "database_groups",
     )
-    codes = np.unique(np.concatenate(both), return_inverse=True)[1]
-    return codes[: len(queries)], codes[len(queries) :]
 
 
 def _anchors_of(clients, impostors, both):

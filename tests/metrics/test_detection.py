@@ -129,6 +129,23 @@ def test_cllr_of_extreme_ratios():
     assert cllr([1, 0], [-2000 * np.log(2), -1e30]) == pytest.approx(1000)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("genuine_share", [0.5, 0.01])
+def test_cllr_of_many_ratios_is_the_mean_of_softplus(genuine_share, dtype):
+    # More than are looked at together, some of them too large for an exponential.
+    rng = np.random.default_rng(0)
+    y = rng.random(50_001) < genuine_share
+    llr = rng.normal(np.where(y, 3.0, -3.0), 2.0).astype(dtype)
+    llr[[7, 30_000]] = -1e4, 1e4
+    costs = np.logaddexp(0, np.where(y, -llr, llr).astype(float)) / np.log(2)
+    expected = (costs[y].mean() + costs[~y].mean()) / 2
+    assert cllr(y, llr) == pytest.approx(expected, rel=1e-12)
+
+
+def test_cllr_of_a_nearly_perfect_system_is_not_rounded_to_zero():
+    assert cllr([1, 0], [60.0, -60.0]) == pytest.approx(np.exp(-60) / np.log(2), rel=1e-12, abs=0)
+
+
 def pooled_llrs(y_true, y_score):
     """Best rising map to log-likelihood ratios: pool adjacent violators, one block at a time."""
     blocks = []

@@ -53,7 +53,9 @@ def test_dssim_equals_the_formula_at_any_size(h, w, c):
     np.testing.assert_allclose(dssim(X, Y), expected, atol=1e-10)
 
 
-@pytest.mark.parametrize(("h", "w", "c"), [(11, 11, 1), (28, 28, 1), (20, 33, 3)])
+@pytest.mark.parametrize(
+    ("h", "w", "c"), [(11, 11, 1), (28, 28, 1), (20, 33, 3), (34, 35, 1), (58, 59, 2), (112, 83, 1)]
+)
 def test_dssim_equals_scikit_image(h, w, c):
     X, Y = image_pairs(3, h, w, c)
     expected = [

@@ -72,11 +72,12 @@ def test_it_is_what_a_slow_count_gives(data, omega):
     n_mated = sum(mated)
     n_non_mated = len(mated) - n_mated
     assume(n_mated and n_non_mated)
-    n_bins = max(2, round(2 * (2 / (1 / n_mated + 1 / n_non_mated)) ** (1 / 3)))
+    n_bins = 2 * max(1, round((2 / (1 / n_mated + 1 / n_non_mated)) ** (1 / 3)))
     expected = slow_d_sys(mated, scores, omega, n_bins)
     assume(expected is not None)
     result = unlinkability(mated, scores, omega=omega, n_permutations=1, random_state=0)
     assert result.d_sys == pytest.approx(expected, abs=1e-9)
+    assert result.d_sys <= 1
     assert 0 <= result.corrected <= 1
 
 
@@ -105,13 +106,25 @@ def test_chance_is_corrected():
     assert 0.15 < np.mean(p_values < 0.3) < 0.5
 
 
-@pytest.mark.parametrize(("n_mated", "n_non_mated"), [(200, 200), (60, 20_000), (20_000, 60)])
-def test_separated_scores_are_fully_linkable(n_mated, n_non_mated):
-    mated, scores = two_gaussians(n_mated, n_non_mated, 40, seed=0)
-    result = unlinkability(mated, scores, n_permutations=50, random_state=0)
-    assert result.d_sys == pytest.approx(1)
-    assert result.corrected == pytest.approx(1)
+@pytest.mark.parametrize("n_mated", [2, 3, 11, 50, 100, 300, 2000])
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 1, 2.7, 30])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_separated_scores_are_fully_linkable(n_mated, ratio, sign):
+    n_non_mated = max(2, round(ratio * n_mated))
+    mated, scores = two_gaussians(n_mated, n_non_mated, sign * 40, seed=0)
+    for values in (scores, np.round(scores / 2), scores.astype(np.float32), mated.astype(int)):
+        for omega in (0.3, 1.0, 2.0):
+            result = unlinkability(mated, values, omega=omega, n_permutations=5, random_state=0)
+            assert result.d_sys == result.corrected == 1
+            assert result.null.max() <= 1
+            assert set(result.local) == {0, 1}
+
+
+@pytest.mark.parametrize("n", [50, 100, 300])
+def test_separation_is_no_chance(n):
+    result = unlinkability(*two_gaussians(n, n, 40, seed=0), n_permutations=50, random_state=0)
     assert result.p_value == 1 / 51
+    assert result.null_mean < 0.25
 
 
 @pytest.mark.parametrize("decimals", [None, 1])

@@ -99,7 +99,7 @@ def test_any_bracket_gives_the_exact_result(method, pairs, data):
     low, high = sorted([data.draw(end), data.draw(end)])
     assume(np.any((pairs[1] >= low) & (pairs[1] <= high)))
     with (
-        mock.patch.multiple(search, _SAMPLE=0, _BLOCK=3),
+        mock.patch.multiple(search, _FEW=0, _BLOCK=3),
         mock.patch.object(search, "_bracket", return_value=(low, high)) as bracket,
     ):
         found = equal_error_rate(*pairs, method=method)
@@ -111,7 +111,7 @@ def test_any_bracket_gives_the_exact_result(method, pairs, data):
 @settings(deadline=None)
 @given(comparisons(max_size=200))
 def test_search_in_a_small_sample_stays_exact(pairs):
-    with mock.patch.multiple(search, _SAMPLE=16, _BLOCK=50):
+    with mock.patch.multiple(search, _FEW=0, _WHOLE=0, _BLOCK=50):
         found = equal_error_rate(*pairs)
     eer, threshold = brute_force(*pairs, "interp")
     assert found == (float(eer), float(threshold))
@@ -129,7 +129,8 @@ def large_cases():
     turns = np.arange(n) % 2 == 0
     noise = rng.random(n, dtype=np.float32)
     # The places that the sample visits are the only ones that look well separated.
-    visited = (np.arange(search._SAMPLE) * 0.6180339887498949 % 1.0 * n).astype(int)
+    drawn = int(n ** (2 / 3)) * n // min(y.sum(), n - y.sum())
+    visited = (np.arange(drawn) * 0.6180339887498949 % 1.0 * n).astype(int)
     trap = s.copy()
     trap[visited] = np.where(y[visited], 100, 50) + noise[visited]
     return {
@@ -162,14 +163,24 @@ def test_large_arrays_agree_with_sorting_everything(case):
     assert negated == (eer, -threshold)
 
 
-@pytest.mark.parametrize("genuine_share", [0.5, 0.001])
-def test_only_a_small_part_is_sorted(genuine_share):
+@pytest.mark.parametrize("genuine_share", [0.5, 0.02, 0.001])
+@pytest.mark.parametrize("n", [10_000, 30_000, 100_000, 262_144, 1_000_000])
+def test_only_a_small_part_is_sorted(n, genuine_share):
+    # At every size: 30,000 to 262,144 scores were once sorted as a whole.
     rng = np.random.default_rng(1)
-    y = rng.random(1_000_000) < genuine_share
+    y = rng.random(n) < genuine_share
     s = rng.standard_normal(y.size, dtype=np.float32) + 2 * y.astype(np.float32)
-    with mock.patch.object(search, "vertices", wraps=search.vertices) as sorts:
-        equal_error_rate(y, s)
-    assert [call.args[1].size < y.size / 20 for call in sorts.call_args_list] == [True]
+    with mock.patch.object(np, "sort", wraps=np.sort) as sorts:
+        found = equal_error_rate(y, s)
+    assert sum(call.args[0].size for call in sorts.call_args_list) < 20 * n ** (2 / 3)
+    assert found[0] == by_sorting_everything(y, s)
+
+
+def test_a_misleading_sample_is_noticed():
+    with mock.patch.object(search, "_crossing_among", wraps=search._crossing_among) as searches:
+        equal_error_rate(*large_cases()["misleading sample"])
+    assert [call.kwargs["complete"] for call in searches.call_args_list][-1]
+    assert len(searches.call_args_list) == 2
 
 
 @pytest.mark.parametrize("method", METHODS)

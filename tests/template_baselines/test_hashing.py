@@ -182,6 +182,28 @@ def test_hashes_depend_on_the_direction_alone(scheme):
     np.testing.assert_array_equal(scheme(X.astype(np.float32).tolist(), 1), hashed)
 
 
+@pytest.mark.parametrize("n_features", [1, 2, 7, 64, 200])
+def test_a_few_rows_have_the_bits_of_many(n_features):
+    X = embeddings(2 * n_features, n_features)
+    for n_bits in {1, n_features // 2 or 1, n_features}:
+        many = biohash(X, b"k", n_bits)
+        np.testing.assert_array_equal(many, BioHashing(n_bits, key=b"k").fit(X[:1]).transform(X))
+        one_by_one = np.concatenate([biohash(x[None], b"k", n_bits) for x in X])
+        np.testing.assert_array_equal(one_by_one, many)
+        assert one_by_one.dtype == many.dtype == np.uint8
+        few = X[: n_features - 1]
+        if len(few):
+            np.testing.assert_array_equal(biohash(few, b"k", n_bits), many[: len(few)])
+
+
+def test_few_rows_are_projected_without_the_orthonormal_matrix(monkeypatch):
+    def refused(*args):
+        raise AssertionError("made the matrix")
+
+    monkeypatch.setattr(_hashing, "keyed_orthonormal", refused)
+    assert biohash(embeddings(1, 16), 1).shape == (1, 16)
+
+
 @pytest.mark.parametrize("angle", [0.3, 1.0, 2.0])
 def test_biohash_agrees_by_the_angle(angle):
     # The share of random hyperplanes that do not part two vectors: Goemans and Williamson (1995).
@@ -314,7 +336,10 @@ X = embeddings(4, 5)
     ("call", "error", "message"),
     [
         (lambda: biohash(X, 0, 6), ValueError, "n_bits=6 exceeds n_features=5"),
-        (lambda: biohash(X, 0, 0), ValueError, "n_bits"),
+        (lambda: biohash(X, 0, 0), ValueError, "n_bits must be an integer of at least 1, got 0"),
+        (lambda: biohash(X, 0, 2.0), ValueError, "n_bits must be an integer"),
+        (lambda: BioHashing(6).fit(X), ValueError, "n_bits=6 exceeds n_features=5"),
+        (lambda: biohash(X * np.nan, 0), ValueError, "NaN"),
         (lambda: biohash(X, -1), ValueError, "key"),
         (lambda: biohash(X, "secret"), TypeError, "key"),
         (lambda: biohash(X[0], 0), ValueError, "2D array"),

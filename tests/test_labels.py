@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skdistort.base import encode_classes
 
-from skdistort._labels import as_labels, joint_codes
+from skdistort._labels import as_labels, encode_classes, joint_codes
 from skdistort.attacks import draw_linkage_pairs, match_rate
 from skdistort.metrics import (
     bootstrap_interval,

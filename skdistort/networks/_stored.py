@@ -86,7 +86,7 @@ class StoredNetwork:
         padding = np.zeros((-len(X) % multiple, *X.shape[1:]), dtype=X.dtype)
         padded = np.concatenate([X, padding]) if len(padding) else X
         batch_size += -batch_size % multiple
-        with _PREDICTORS.borrow(self._pool_key(), self._build_predictor) as predictor:
+        with _PREDICTORS.borrow(self.architecture, self._build_predictor) as predictor:
             if predictor.weights is not self.weights:
                 predictor.model.set_weights(self.weights)
                 predictor.weights = self.weights
@@ -94,7 +94,15 @@ class StoredNetwork:
         # A network of the caller's own may end in a lower precision.
         return found.astype(np.float32, copy=False)
 
-    def _pool_key(self):
+    @property
+    def architecture(self):
+        """Describe all but the weights; equal for networks that one compiled step can serve.
+
+        Returns
+        -------
+        str
+            See :func:`skdistort.networks._pool.architecture`.
+        """
         if self._architecture is None:
             self._architecture = architecture(self.config)
         return self._architecture

@@ -222,6 +222,8 @@ def hamming_similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]
 
 def _hash_once(scheme, embeddings):
     """Hash with an estimator made for this call alone."""
+    # An array, whatever is asked of transformers elsewhere.
+    scheme.set_output(transform="default")
     return scheme.fit_transform(check_array(embeddings, dtype=np.float64))
 
 

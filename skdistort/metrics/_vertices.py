@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 # Up to so many scores, sorting everything costs less than looking for where to sort.
-_FEW = 2**13
+_FEW = 2**12
 # A class of up to so many times the scores to draw of it is taken whole.
-_WHOLE = 8
+_WHOLE = 4
 # Scores looked at together: a block and its masks stay in the processor's second-level cache.
 _BLOCK = 2**16
 

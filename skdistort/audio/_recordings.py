@@ -157,8 +157,8 @@ class _Decoder:
                 break
             blocks.append(block)
             found += len(block)
-            # A header that claims too much lets the seek after the last good frame fail.
-            error = None if start + found == stop else error
+        # Where nothing is missing an error is of no account: after the last good frame of a file
+        # whose header claims too much, soundfile's own seek fails.
         missing = stop - start - found
         if missing and (error or not blocks or missing > _SHORTFALL * self.sampling_rate):
             self._raise_short(error)

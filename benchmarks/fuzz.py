@@ -204,8 +204,8 @@ def sound_target(good, path, rng):
     """Read a changed sound file, or odd arrays as waveforms."""
     if rng.random() < 0.5:
         path.write_bytes(mutated(good, rng))
-        return partial(LogMelSpectrogram(n_frames=4).fit_transform, [path])
-    return partial(LogMelSpectrogram(n_frames=4).fit_transform, [odd_array(rng, 2)])
+        return partial(LogMelSpectrogram(n_frames=4, detector=None).fit_transform, [path])
+    return partial(LogMelSpectrogram(n_frames=4, detector=None).fit_transform, [odd_array(rng, 2)])
 
 
 def photo_target(good, file, rng):

@@ -72,7 +72,7 @@ def load_speech(folder, *, cmvn, n_frames):
     folder = Path(folder)
     with open(folder / "index.csv", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    spectrograms = LogMelSpectrogram(n_frames=n_frames, cmvn=cmvn)
+    spectrograms = LogMelSpectrogram(n_frames=n_frames, cmvn=cmvn, detector=None)
     X = spectrograms.fit_transform([folder / row["file"] for row in rows])
     return X, np.array([row["speaker"] for row in rows])
 

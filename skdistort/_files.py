@@ -75,7 +75,7 @@ def numbered_lines(path: FilePath) -> Iterator[tuple[int, str]]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file, in UTF-8.
+        The file, in UTF-8, with a byte order mark or without.
 
     Yields
     ------
@@ -90,7 +90,7 @@ def numbered_lines(path: FilePath) -> Iterator[tuple[int, str]]:
         If a line is no text in UTF-8.
     """
     # What does not decode becomes surrogates, which UTF-8 does not have, so that it can be named.
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
             try:
                 line.encode()

@@ -7,14 +7,26 @@ from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
 from ._filters import analysis_window, mel_filterbank
 from ._log_mel import log_mel, normalise_bands
 from ._spectrogram import LogMelSpectrogram
+from ._speech import (
+    EnergyVAD,
+    energy_vad,
+    frame_log_energies,
+    temporal_modulation,
+    without_variation,
+)
 
 __all__ = [
     "CepstralCoefficients",
+    "EnergyVAD",
     "LogMelSpectrogram",
     "analysis_window",
     "dct_basis",
     "delta_coefficients",
+    "energy_vad",
+    "frame_log_energies",
     "log_mel",
     "mel_filterbank",
     "normalise_bands",
+    "temporal_modulation",
+    "without_variation",
 ]

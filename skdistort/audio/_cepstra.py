@@ -17,10 +17,11 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..images._layout import infer_image_shape, split_layout
+from ..images._layout import infer_image_shape, split_layout, with_channels
 from ..persistence import PersistenceMixin
 
 
@@ -144,9 +145,10 @@ class CepstralCoefficients(
     Attributes
     ----------
     image_shape_ : tuple of 3 int
-        ``(n_mels, n_frames, 1)`` of the spectrograms.
+        ``(n_mels, n_frames, 1)`` of the spectrograms; `n_frames` is None if ``fit`` saw a list of
+        spectrograms of different lengths.
     n_features_in_ : int
-        Values in a spectrogram.
+        Values in a spectrogram; if ``fit`` saw different lengths, in a frame.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if ``fit`` saw a data frame with string names.
 
@@ -158,6 +160,9 @@ class CepstralCoefficients(
     -----
     There is no lifter: it scales each coefficient, which Gaussian models with diagonal
     covariances do not feel.
+
+    A list of spectrograms of different lengths, as ``LogMelSpectrogram(n_frames=None)`` makes
+    it, becomes a list of arrays, which :class:`IVectorExtractor` takes.
 
     Data frames hold flat rows only: with ``set_output(transform="pandas")``, pass flat rows.
 
@@ -195,7 +200,7 @@ class CepstralCoefficients(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, n_mels, n_frames[, 1])
-            Log-mel spectrograms.
+            Log-mel spectrograms, or a list of arrays of shape (n_mels, n_frames_i[, 1]).
         y : None
             Ignored.
 
@@ -210,18 +215,22 @@ class CepstralCoefficients(
             If the spectrograms have several channels or fewer mel bands than `n_coefficients`, or
             `image_shape` does not fit them.
         """
+        if _is_ragged(X):
+            spectrograms = _check_ragged(X, self.image_shape and self.image_shape[0])
+            n_mels = len(spectrograms[0])
+            self._check_bands((n_mels, None))
+            # Frames are what has features here: their number is that of the bands.
+            validate_data(self, spectrograms[0].T, dtype="float32")
+            self.image_shape_ = n_mels, None, 1
+            self._n_features_out = self.n_coefficients * (2 if self.deltas else 1)
+            return self
         rows, layout = split_layout(X)
         rows = validate_data(self, rows, dtype="float32")
         shape = infer_image_shape(rows.shape[1], layout, self.image_shape)
         n_mels, n_frames, n_channels = shape
         if n_channels != 1:
             raise ValueError(f"Spectrograms have one channel, got images of shape {shape}.")
-        if self.n_coefficients > n_mels:
-            raise ValueError(
-                f"n_coefficients={self.n_coefficients} exceeds the {n_mels} mel band(s) of "
-                f"spectrograms of shape {(n_mels, n_frames)}. Set image_shape=(n_mels, n_frames) "
-                "if that is not the shape of the flat rows."
-            )
+        self._check_bands((n_mels, n_frames))
         self.image_shape_ = shape
         self._n_features_out = n_frames * self.n_coefficients * (2 if self.deltas else 1)
         return self
@@ -232,27 +241,83 @@ class CepstralCoefficients(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, n_mels, n_frames[, 1])
-            Log-mel spectrograms of the shape of ``fit``.
+            Log-mel spectrograms of the shape of ``fit``, or a list of arrays of shape (n_mels,
+            n_frames_i[, 1]), whose lengths need not be those of ``fit``.
 
         Returns
         -------
         ndarray of shape (n_samples, n_frames, d), dtype float32
             `n_coefficients` coefficients and, with `deltas`, as many deltas of each frame. For
-            flat rows ``(n_samples, n_frames * d)``, frame after frame.
+            flat rows ``(n_samples, n_frames * d)``, frame after frame. For a list of other
+            lengths than in ``fit``, or after a ``fit`` on different ones, a list of arrays of
+            shape (n_frames_i, d).
         """
         check_is_fitted(self)
+        n_mels, fitted_frames, _ = self.image_shape_
+        if fitted_frames is None or _is_ragged(X, self.image_shape_):
+            spectrograms = _check_ragged(X, n_mels)
+            return [self._compute(spectrogram.T) for spectrogram in spectrograms]
         rows, layout = split_layout(X)
         rows = validate_data(self, rows, dtype="float32", reset=False)
         n_mels, n_frames, _ = infer_image_shape(rows.shape[1], layout, self.image_shape_)
         frames = rows.reshape(len(rows), n_mels, n_frames).transpose(0, 2, 1)
-        basis = dct_basis(self.n_coefficients, n_mels).astype(np.float32)
+        features = self._compute(frames)
+        return features.reshape(len(rows), -1) if layout is None else features
+
+    def _check_bands(self, shape):
+        """Refuse more coefficients than bands."""
+        if self.n_coefficients > shape[0]:
+            raise ValueError(
+                f"n_coefficients={self.n_coefficients} exceeds the {shape[0]} mel band(s) of "
+                f"spectrograms of shape {shape}. Set image_shape=(n_mels, n_frames) if that is "
+                "not the shape of the flat rows."
+            )
+
+    def _compute(self, frames):
+        """Coefficients and deltas of frames, shape (..., n_frames, n_mels)."""
+        basis = dct_basis(self.n_coefficients, frames.shape[-1]).astype(np.float32)
         features = frames @ basis.T
         if self.deltas:
-            features = np.concatenate([features, delta_coefficients(features)], axis=2)
-        return features.reshape(len(rows), -1) if layout is None else features
+            features = np.concatenate([features, delta_coefficients(features)], axis=-1)
+        return features
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _is_ragged(X, image_shape=None):
+    """Tell a list of spectrograms of different shapes, or others than of `fit`, from an array."""
+    if isinstance(X, np.ndarray) and not (X.dtype == object and X.ndim == 1):
+        return False
+    if not isinstance(X, (list, tuple, np.ndarray)) or len(X) == 0:
+        return False
+    shapes = {getattr(spectrogram, "shape", ()) for spectrogram in X}
+    if not all(len(shape) in (2, 3) for shape in shapes):
+        return False
+    return len(shapes) > 1 or image_shape not in (None, with_channels(shapes.pop()))
+
+
+def _check_ragged(X, n_mels=None):
+    """Return spectrograms as float32 of shape (n_mels, n_frames_i), or name what is none."""
+    if len(X) == 0:
+        raise ValueError("X holds no spectrogram: at least one is required.")
+    spectrograms = []
+    for i, spectrogram in enumerate(X):
+        spectrogram = np.asarray(spectrogram)
+        shape = spectrogram.shape
+        if len(shape) == 3 and shape[2] == 1:
+            spectrogram = spectrogram[:, :, 0]
+        if spectrogram.ndim != 2 or spectrogram.size == 0:
+            raise ValueError(f"X[{i}] must be of shape (n_mels, n_frames[, 1]), got {shape}.")
+        n_mels = len(spectrogram) if n_mels is None else n_mels
+        if len(spectrogram) != n_mels:
+            raise ValueError(f"X[{i}] has {len(spectrogram)} mel bands, expected {n_mels}.")
+        # What overflows is not finite.
+        with np.errstate(over="ignore"):
+            spectrogram = spectrogram.astype(np.float32, copy=False)
+        assert_all_finite(spectrogram, input_name=f"X[{i}]")
+        spectrograms.append(spectrogram)
+    return spectrograms

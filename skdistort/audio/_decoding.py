@@ -1,15 +1,40 @@
-"""Getting at samples: what an utterance may be, and the decoding of audio files.
+"""Getting at samples: what an utterance may be, and what is wrong with one that may not.
 
-Nothing here resamples, and nothing knows of frames.
+Files are opened in :mod:`skdistort.audio._recordings`. Nothing here knows of frames.
 """
 
+from __future__ import annotations
+
+import io
 import os
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from threading import Lock
+from typing import Any
 
 import numpy as np
 
 # Floats of 16-bit range are in use too (Kaldi's own); far beyond it squares overflow float32.
 _LARGEST_SAMPLE = 2.0**24
+
+_PATHS = str, os.PathLike
+_CONTENTS = bytes, bytearray, memoryview
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Where the samples of an utterance are, checked but not decoded."""
+
+    # A waveform, the path of a file, the content of one or a file object.
+    source: Any
+    name: str
+    # Seconds; None is the end.
+    start: float = 0.0
+    end: float | None = None
+    # Of a file object: it has one position, and may be in a list more than once.
+    lock: Any = None
 
 
 def check_utterances(X):
@@ -18,40 +43,96 @@ def check_utterances(X):
     Parameters
     ----------
     X : list, tuple or ndarray
-        Waveforms and paths.
+        Waveforms, paths, contents of files, file objects and segments.
 
     Returns
     -------
-    list of ndarray or str
-        The utterances: 1-D arrays, and paths of files that exist.
+    utterances : list of Utterance or None
+        The utterances; None where there is a problem.
+    problems : dict of int to Exception
+        What is wrong, by index: ValueError if an utterance is of no kind that is known,
+        FileNotFoundError if there is no file at a path.
 
     Raises
     ------
     TypeError
         If `X` is no list: a table, a mapping or a set, or cannot be walked through.
     ValueError
-        If `X` is empty or one path, or an utterance is neither path nor waveform.
-    FileNotFoundError
-        If there is no file at a path.
+        If `X` is empty or one path.
     """
     if isinstance(X, (str, bytes, os.PathLike)):
-        raise ValueError(f"X must be a list of waveforms and paths, got one path: {X!r}.")
+        shown = f"content: {len(X)} bytes" if isinstance(X, bytes) else f"path: {X!r}"
+        raise ValueError(f"X must be a list of waveforms and paths, got one {shown}.")
     # Walking through a table or a mapping gives its columns or keys.
     unordered = isinstance(X, (Mapping, Set)) or hasattr(X, "columns")
     if unordered or not hasattr(X, "__len__") or getattr(X, "ndim", 1) == 0:
         raise TypeError(f"X must be a list of waveforms and paths, got {type(X).__name__}.")
     if len(X) == 0:
         raise ValueError("X holds no utterance: at least one is required.")
-    return [_check_utterance(utterance, f"X[{i}]") for i, utterance in enumerate(X)]
+    utterances, problems = [], {}
+    locks: dict[int, Any] = {}
+    for i, utterance in enumerate(X):
+        try:
+            utterances.append(_check_utterance(utterance, f"X[{i}]", locks))
+        except (ValueError, FileNotFoundError) as problem:
+            utterances.append(None)
+            problems[i] = problem
+    return utterances, problems
+
+
+def raise_problems(problems, n_utterances):
+    """Raise what is wrong with utterances, all of it in one message.
+
+    Parameters
+    ----------
+    problems : dict of int to Exception
+        What is wrong, by index; if empty, nothing is raised.
+    n_utterances : int
+        Utterances looked at.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is wrong but that files are missing.
+    ValueError
+        Else.
+    """
+    if not problems:
+        return
+    missing = all(isinstance(problem, FileNotFoundError) for problem in problems.values())
+    kind = FileNotFoundError if missing else ValueError
+    in_order = [problems[i] for i in sorted(problems)]
+    if len(in_order) == 1:
+        raise kind(str(in_order[0])) from in_order[0]
+    raise kind(describe_problems(problems, n_utterances)) from in_order[0]
+
+
+def describe_problems(problems, n_utterances):
+    """Say what is wrong with utterances, a line each.
+
+    Parameters
+    ----------
+    problems : dict of int to Exception
+        What is wrong, by index.
+    n_utterances : int
+        Utterances looked at.
+
+    Returns
+    -------
+    str
+        The lines, after one that counts them.
+    """
+    lines = [f"{len(problems)} of {n_utterances} utterances cannot be used:"]
+    return "\n  ".join(lines + [str(problems[i]) for i in sorted(problems)])
 
 
 def check_waveform(waveform, name):
-    """Return a waveform as a 1-D array of floats or int16, or say what else it is.
+    """Return a waveform as a 1-D array of floats, int16 or int32, or say what else it is.
 
     Parameters
     ----------
     waveform : array-like of shape (n_samples,)
-        The samples.
+        The samples, in any byte order.
     name : str
         What to call it in errors.
 
@@ -71,19 +152,19 @@ def check_waveform(waveform, name):
         raise ValueError(f"{name} must be a 1-D waveform, got shape {array.shape}{hint}.")
     if array.size == 0:
         raise ValueError(f"{name} has no samples.")
-    if array.dtype.kind != "f" and array.dtype != np.int16:
+    if not (array.dtype.kind == "f" or (array.dtype.kind == "i" and array.itemsize in (2, 4))):
         raise ValueError(
-            f"{name} must hold floats in [-1, 1] or int16 samples, got dtype {array.dtype}."
+            f"{name} must hold floats in [-1, 1], int16 or int32 samples, got dtype {array.dtype}."
         )
     return array
 
 
 def to_samples(waveform, name):
-    """Scale a checked waveform to float32, int16 to [-1, 1).
+    """Scale a checked waveform to float32, integers to [-1, 1).
 
     Parameters
     ----------
-    waveform : ndarray of shape (n_samples,), float or int16
+    waveform : ndarray of shape (n_samples,), float, int16 or int32
         What :func:`check_waveform` returned.
     name : str
         What to call it in errors.
@@ -98,8 +179,9 @@ def to_samples(waveform, name):
     ValueError
         If a sample is NaN, infinite or enormous.
     """
-    if waveform.dtype == np.int16:
-        return waveform * np.float32(2**-15)
+    if waveform.dtype.kind == "i":
+        bits = 8 * waveform.itemsize
+        return waveform.astype(np.float32) * np.float32(2.0 ** (1 - bits))
     lowest, highest = float(waveform.min()), float(waveform.max())
     # NaN makes both extremes NaN, and fails the comparison.
     if not -_LARGEST_SAMPLE <= lowest <= highest <= _LARGEST_SAMPLE:
@@ -107,71 +189,62 @@ def to_samples(waveform, name):
     return waveform.astype(np.float32, copy=False)
 
 
-def read_samples(utterance, name, sampling_rate):
-    """Get the samples of one utterance, from its file if it is a path.
-
-    Parameters
-    ----------
-    utterance : ndarray or str
-        As :func:`check_utterances` returned it.
-    name : str
-        What to call it in errors.
-    sampling_rate : int
-        Samples a second that a file must have.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), float32
-        The samples, all finite.
-
-    Raises
-    ------
-    ImportError
-        If a file is to be decoded and `soundfile` is not installed.
-    ValueError
-        If a file cannot be decoded, has another sampling rate or no samples; if a sample is not
-        finite.
-    """
-    if isinstance(utterance, np.ndarray):
-        return to_samples(utterance, name)
-    name = f"{name} ({utterance})"
-    return to_samples(check_waveform(_decode(utterance, name, sampling_rate), name), name)
+def _check_utterance(utterance, index, locks):
+    """Return an utterance of any kind as an `Utterance`."""
+    if not _is_segment(utterance):
+        source, name, lock = _check_source(utterance, index, locks)
+        return Utterance(source, name, lock=lock)
+    source, start, end = utterance
+    source, name, lock = _check_source(source, index, locks)
+    shown = f"segment ({start!r}, {end!r})"
+    for value in (start, end):
+        if value is not None and not (isinstance(value, Real) and isfinite(value)):
+            raise ValueError(f"{name}: {shown} must be seconds, or None for the end.")
+    start = 0.0 if start is None else float(start)
+    # Kaldi's segments have -1 for the end of a recording.
+    end = None if end is None or end == -1 else float(end)
+    if start < 0 or (end is not None and end <= start):
+        raise ValueError(f"{name}: {shown} must hold 0 <= start < end, in seconds.")
+    until = "the end" if end is None else f"{end:g} s"
+    name = f"{name[:-1]}, {start:g} s to {until})" if name.endswith(")") else f"{name} ({shown})"
+    return Utterance(source, name, start, end, lock)
 
 
-def _check_utterance(utterance, name):
-    """Return a path as a string, a waveform as an array."""
-    if not isinstance(utterance, (str, bytes, os.PathLike)):
-        return check_waveform(utterance, name)
-    path = os.fsdecode(utterance)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{name}: there is no file {path!r}.")
-    return path
+def _is_segment(utterance):
+    """Tell ``(source, start, end)`` from a waveform of three samples, also as a row of objects."""
+    if isinstance(utterance, np.ndarray) and not (
+        utterance.dtype == object and utterance.ndim == 1
+    ):
+        return False
+    if not isinstance(utterance, (list, tuple, np.ndarray)) or len(utterance) != 3:
+        return False
+    source = utterance[0]
+    return isinstance(source, (*_PATHS, *_CONTENTS, np.ndarray)) or hasattr(source, "read")
 
 
-def _decode(path, name, sampling_rate):
-    """Decode a file and average its channels."""
-    soundfile = _import_soundfile()
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.samplerate != sampling_rate:
-                raise ValueError(
-                    f"{name} has a sampling rate of {file.samplerate} Hz, expected "
-                    f"{sampling_rate} Hz: resample it, or set sampling_rate."
-                )
-            channels = file.read(dtype="float32", always_2d=True)
-    # A TypeError is what soundfile has for files without a header.
-    except (soundfile.SoundFileError, TypeError) as error:
-        raise ValueError(f"{name} could not be decoded: {error}") from error
-    return channels.mean(axis=1) if channels.shape[1] > 1 else channels[:, 0]
+def _check_source(source, index, locks):
+    """Return what holds samples, the name for errors and the lock of a file object."""
+    if isinstance(source, _CONTENTS):
+        return bytes(source), f"{index} ({len(source)} bytes)", None
+    if isinstance(source, _PATHS):
+        path = os.fsdecode(source)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{index}: there is no file {path!r}.")
+        return path, f"{index} ({path})", None
+    if hasattr(source, "read"):
+        name = f"{index} ({getattr(source, 'name', type(source).__name__)})"
+        _check_file_object(source, name)
+        return source, name, locks.setdefault(id(source), Lock())
+    return check_waveform(source, index), index, None
 
 
-def _import_soundfile():
-    """Import what decodes files, or say how to get it."""
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise ImportError(
-            f"Decoding audio files needs soundfile and could not import it ({error}): install it "
-            "with `pip install 'skdistort[audio]'`."
-        ) from error
-    return soundfile
+def _check_file_object(file, name):
+    """Refuse what cannot be decoded from."""
+    if getattr(file, "closed", False):
+        raise ValueError(f"{name} is a closed file.")
+    if isinstance(file, io.TextIOBase):
+        raise ValueError(f"{name} is open as text: open it in mode 'rb'.")
+    if not all(hasattr(file, method) for method in ("seek", "tell")) or (
+        hasattr(file, "seekable") and not file.seekable()
+    ):
+        raise ValueError(f"{name} is no file that can seek: pass its content, file.read().")

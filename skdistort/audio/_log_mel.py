@@ -134,22 +134,31 @@ def log_mel(
         filterbank=filterbank,
     )
     samples = to_samples(check_waveform(waveform, "waveform"), "waveform")
-    analysis.check_length(samples, "waveform")
+    analysis.check_length(len(samples), "waveform")
     return np.ascontiguousarray(analysis(samples).T)
 
 
-def normalise_bands(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalise_bands(
+    features: NDArray[Any], speech: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """Cepstral mean and variance normalisation: every band to mean 0 and variance 1 over frames.
 
     Parameters
     ----------
-    features : ndarray of shape (n_bands, n_frames), float32
-        One utterance, in logarithms.
+    features : ndarray of shape (n_frames, n_bands)
+        One utterance, in logarithms, as :func:`log_mel` returns it.
+    speech : ndarray of shape (n_frames,), bool, or None, default=None
+        The frames of which mean and variance are taken; None is all.
 
     Returns
     -------
-    ndarray of shape (n_bands, n_frames), float32
+    ndarray of shape (n_frames, n_bands), float32
         The normalised bands; one that does not vary is all zero.
+
+    Raises
+    ------
+    ValueError
+        If `features` are not 2-D, or no frame is left to take the mean of.
 
     References
     ----------
@@ -160,15 +169,45 @@ def normalise_bands(features: NDArray[np.float32]) -> NDArray[np.float32]:
     --------
     >>> import numpy as np
     >>> from skdistort.audio import normalise_bands
-    >>> normalise_bands(np.float32([[1, 3], [7, 7]]))
-    array([[-1.,  1.],
-           [ 0.,  0.]], dtype=float32)
+    >>> normalise_bands(np.float32([[1, 7], [3, 7]]))
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
     """
-    centred = features - features.mean(axis=1, keepdims=True)
-    deviation = np.sqrt(np.einsum("bf,bf->b", centred, centred) / features.shape[1])
+    features = np.asarray(features)
+    if features.ndim != 2:
+        raise ValueError(f"features must be of shape (n_frames, n_bands), got {features.shape}.")
+    # A band in a row: that is how numpy takes means fastest, and most exactly.
+    bands = np.ascontiguousarray(features.T, dtype=np.float32)
+    counted = bands if speech is None else bands[:, speech]
+    if counted.shape[1] == 0:
+        raise ValueError("features hold no frame to take the mean of.")
+    mean = counted.mean(axis=1, keepdims=True)
+    centred = bands - mean
+    deviation = _band_deviations(centred if speech is None else counted - mean)
     varies = deviation > _LEAST_DEVIATION
     centred *= np.where(varies, 1 / np.where(varies, deviation, 1), 0)[:, None]
-    return centred
+    return centred.T
+
+
+def bands_vary(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which bands vary over time by more than float32 rounds.
+
+    Parameters
+    ----------
+    bands : ndarray of shape (n_bands, n_frames), float32
+        One utterance, in logarithms, a band in a row.
+
+    Returns
+    -------
+    ndarray of shape (n_bands,), bool
+        True for what varies.
+    """
+    return _band_deviations(bands - bands.mean(axis=1, keepdims=True)) > _LEAST_DEVIATION
+
+
+def _band_deviations(centred):
+    """Take the standard deviation of rows of mean 0."""
+    return np.sqrt(np.einsum("bf,bf->b", centred, centred) / centred.shape[1])
 
 
 @lru_cache(maxsize=8)
@@ -232,18 +271,28 @@ class _Analysis:
         self.preemphasis = float(preemphasis)
         self.remove_dc_offset = remove_dc_offset
 
-    def check_length(self, samples, name):
+    def check_length(self, n_samples, name):
         """Refuse what does not fill one frame."""
-        if len(samples) < self.frame:
+        if n_samples < self.frame:
             raise ValueError(
-                f"{name} has {len(samples)} samples, fewer than the {self.frame} of one frame."
+                f"{name} has {n_samples} samples, fewer than the {self.frame} of one frame."
             )
 
-    def crop(self, samples, n_frames):
-        """Cut out the samples of the central `n_frames` frames, all if there are no more."""
-        surplus = 1 + (len(samples) - self.frame) // self.hop - n_frames
-        start = max(surplus, 0) // 2 * self.hop
-        return samples[start : start + (n_frames - 1) * self.hop + self.frame]
+    def crops(self, n_samples, n_frames):
+        """Go through crops of `n_frames` frames: the central one, then the next on either side.
+
+        Yields first and last sample. Crops overlap by half; None, or more frames than there are,
+        is one crop of all.
+        """
+        if n_frames is None:
+            yield 0, n_samples
+            return
+        length = (n_frames - 1) * self.hop + self.frame
+        last = max(1 + (n_samples - self.frame) // self.hop - n_frames, 0)
+        centre, step = last // 2, max(n_frames // 2, 1)
+        for distance in range(0, last - centre + step, step):
+            for first in {max(centre - distance, 0), min(centre + distance, last)}:
+                yield first * self.hop, min(first * self.hop + length, n_samples)
 
     def __call__(self, samples):
         """Log energies, shape (n_mels, n_frames), of float32 samples that fill a frame or more."""
@@ -273,9 +322,13 @@ class _Analysis:
         constant m into (1 - c) m everywhere, so the mean may as well go afterwards, and the
         waveform be pre-emphasised as a whole; ``sum y = (1 - c) sum x + c (x_last - x_0)``.
         """
-        windowed[:] = emphasised
-        windowed[:, 0] = (1 - self.preemphasis) * first
-        if self.remove_dc_offset:
-            offsets = (windowed.sum(axis=1) - self.preemphasis * (last - first)) / self.frame
-            windowed -= offsets[:, None]
+        if not self.remove_dc_offset:
+            windowed[:] = emphasised
+            windowed[:, 0] = (1 - self.preemphasis) * first
+        else:
+            begin = (1 - self.preemphasis) * first
+            sums = np.einsum("fi->f", emphasised) + (begin - emphasised[:, 0])
+            offsets = (sums - self.preemphasis * (last - first)) / self.frame
+            np.subtract(emphasised, offsets[:, None], out=windowed)
+            windowed[:, 0] = begin - offsets
         windowed *= self.window

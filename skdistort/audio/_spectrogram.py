@@ -1,19 +1,23 @@
 """LogMelSpectrogram: waveforms or audio files to log-mel "images" of one size.
 
-The estimator only: decoding is in `_decoding`, the formulas are in `_log_mel` and `_filters`.
+The estimator only: decoding is in `_decoding` and `_recordings`, what is speech in `_speech`, the
+formulas are in `_log_mel` and `_filters`.
 """
 
-from numbers import Integral
+import warnings
+from numbers import Integral, Real
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import gen_even_slices
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ..persistence import PersistenceMixin
-from ._decoding import check_utterances, read_samples
+from ._decoding import check_utterances, describe_problems, raise_problems
 from ._log_mel import ANALYSIS_CONSTRAINTS, make_analysis, normalise_bands
+from ._recordings import open_recording
+from ._speech import EnergyVAD
 
 # More than one for each worker, so that one of them with long files does not hold up the rest.
 _PARTS_PER_WORKER = 8
@@ -23,18 +27,22 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
     """Turn waveforms or audio files of any length into log-mel "images" of one size.
 
     Nothing is learned: ``transform`` works without ``fit``. Longer utterances are cropped to
-    their central frames, shorter ones repeated from their first frame on.
+    their central frames or, if these hold too little speech, to the nearest ones that hold
+    enough; shorter ones are repeated from their first frame on. Utterances without speech are
+    refused.
 
     Parameters
     ----------
     sampling_rate : int, default=16000
-        Samples a second, of the waveforms and of the files. Nothing is resampled.
+        Samples a second, of the waveforms and, unless `resample` is set, of the files.
     n_mels : int, default=80
         Number of mel bands, the height of an image.
     frame_length, hop_length : float, default=0.025 and 0.010
         Length of a frame and distance from one to the next, in seconds, cut to whole samples.
-    n_frames : int, default=350
-        Number of frames, the width of an image.
+    n_frames : int or None, default=350
+        Number of frames, the width of an image. None keeps every frame: a list of images, each as
+        wide as its utterance is long, for :class:`CepstralCoefficients` and
+        :class:`IVectorExtractor`.
     f_min, f_max : float, default=20.0 and None
         Where the first mel filter begins and the last one ends, in Hz; None is half the sampling
         rate.
@@ -46,9 +54,24 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         Whether the mean of each frame is subtracted first.
     filterbank : {"kaldi", "slaney"}, default="kaldi"
         Shape of the mel filters, see :func:`mel_filterbank`.
-    cmvn : bool, default=True
+    cmvn : bool or "speech", default=True
         Whether each band of an utterance is brought to mean 0 and variance 1 over the frames
-        that are kept, before they are repeated. A band that does not vary becomes zero.
+        that are kept, before they are repeated; with "speech", over those of them that are
+        speech. A band that does not vary becomes zero.
+    channel : int or None, default=None
+        Which channel of the files, from 0 on; None is the mean of all channels. Two sides of a
+        call are two speakers.
+    resample : bool, default=False
+        Whether files of another sampling rate are resampled; else they are refused.
+    detector : "energy", None or object, default="energy"
+        What finds speech. "energy" is :class:`EnergyVAD` with its defaults; None finds nothing
+        and refuses nothing. Another object has a method ``detect(samples, features, *,
+        sampling_rate, frame, hop)`` like :meth:`EnergyVAD.detect`.
+    min_speech : float, default=0.2
+        Seconds of speech that an utterance holds at least, within the frames that are kept. The
+        default is about a syllable; to tell speakers apart takes more.
+    drop_silence : bool, default=False
+        Whether frames that are no speech are left out, before the rest are repeated.
     n_jobs : int or None, default=None
         Threads, in joblib's way of counting; the decoding and most of the arithmetic run in
         parallel.
@@ -60,10 +83,18 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
 
     Notes
     -----
-    An utterance is a 1-D waveform, of floats in [-1, 1] as a rule or of int16, or the path of a
-    file that `soundfile` decodes (the extra ``[audio]``): FLAC, WAV, Ogg, MP3 and more. The
-    channels of a file are averaged. With the default settings, frames are Kaldi's, without dither;
-    see :func:`log_mel`.
+    An utterance is one of
+
+    - a 1-D waveform: floats, in [-1, 1] as a rule, or int16 or int32;
+    - the path of a file that `soundfile` decodes (the extra ``[audio]``): FLAC, WAV, Ogg, MP3 and
+      more, the content of one as bytes, or an open binary file;
+    - a segment of one of these, ``(source, start, end)`` in seconds, where None or -1 is the end.
+
+    Of a file, only the frames that are kept are decoded, as far as its format lets one seek. With
+    the default settings, frames are Kaldi's, without dither; see :func:`log_mel`. With
+    ``n_frames=None, drop_silence=True`` they are those that Kaldi's recipes keep for i-vectors,
+    the threshold being taken from the mean of the whole recording; else from the mean of the
+    frames that are looked at.
 
     Images have four dimensions, which no data frame holds: `set_output` leaves them arrays.
 
@@ -78,15 +109,29 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
     >>> import numpy as np
     >>> from skdistort.audio import LogMelSpectrogram
     >>> rng = np.random.default_rng(0)
-    >>> waveforms = [rng.uniform(-0.1, 0.1, n_samples) for n_samples in (16000, 80000)]
+    >>> def murmur(n_samples):
+    ...     syllables = np.sin(2 * np.pi * 4 * np.arange(n_samples) / 16000) ** 4
+    ...     return 0.1 * syllables * rng.standard_normal(n_samples)
+    >>> waveforms = [murmur(16000), murmur(80000)]
     >>> LogMelSpectrogram().transform(waveforms).shape
     (2, 80, 350, 1)
+    >>> [image.shape for image in LogMelSpectrogram(n_frames=None).transform(waveforms)]
+    [(80, 98, 1), (80, 498, 1)]
+    >>> LogMelSpectrogram().transform([waveforms[0], np.zeros(16000)])
+    Traceback (most recent call last):
+        ...
+    ValueError: X[1] holds 0.00 s of speech, at least 0.2 s are needed (min_speech).
     """
 
     _parameter_constraints: dict = {
         **ANALYSIS_CONSTRAINTS,
-        "n_frames": [Interval(Integral, 1, None, closed="left")],
-        "cmvn": ["boolean"],
+        "n_frames": [Interval(Integral, 1, None, closed="left"), None],
+        "cmvn": ["boolean", StrOptions({"speech"})],
+        "channel": [Interval(Integral, 0, None, closed="left"), None],
+        "resample": ["boolean"],
+        "detector": [StrOptions({"energy"}), HasMethods("detect"), None],
+        "min_speech": [Interval(Real, 0, None, closed="neither")],
+        "drop_silence": ["boolean"],
         "n_jobs": [Integral, None],
     }
 
@@ -105,6 +150,11 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         remove_dc_offset=True,
         filterbank="kaldi",
         cmvn=True,
+        channel=None,
+        resample=False,
+        detector="energy",
+        min_speech=0.2,
+        drop_silence=False,
         n_jobs=None,
     ):
         self.sampling_rate = sampling_rate
@@ -119,6 +169,11 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         self.remove_dc_offset = remove_dc_offset
         self.filterbank = filterbank
         self.cmvn = cmvn
+        self.channel = channel
+        self.resample = resample
+        self.detector = detector
+        self.min_speech = min_speech
+        self.drop_silence = drop_silence
         self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -127,8 +182,8 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : list, tuple or ndarray of waveforms and paths
-            Utterances, see Notes of the class.
+        X : list, tuple or ndarray of utterances
+            Waveforms, files and segments, see Notes of the class.
         y : None
             Ignored.
 
@@ -142,7 +197,8 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         TypeError, ValueError, FileNotFoundError
             As ``transform``, except for what only shows in the samples.
         """
-        check_utterances(X)
+        utterances, problems = check_utterances(X)
+        raise_problems(problems, len(utterances))
         self._make_analysis()
         return self
 
@@ -151,43 +207,77 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : list, tuple or ndarray of waveforms and paths
-            Utterances, see Notes of the class.
+        X : list, tuple or ndarray of utterances
+            Waveforms, files and segments, see Notes of the class.
 
         Returns
         -------
         ndarray of shape (n_utterances, n_mels, n_frames, 1), dtype float32
-            Natural logarithms of energies, or these normalised; the first band is the lowest.
+            Natural logarithms of energies, or these normalised; the first band is the lowest. With
+            ``n_frames=None`` a list of arrays of shape (n_mels, n_frames_i, 1).
 
         Raises
         ------
         TypeError
             If `X` is no list of utterances.
         ValueError
-            If `X` is empty; if an utterance is not a 1-D waveform of floats or int16, is shorter
-            than a frame, or holds NaN, infinite or enormous samples; if a file cannot be decoded or
-            has another sampling rate. The utterance is named by its index. Also if parameters
-            contradict each other, as in :func:`log_mel`.
+            If `X` is empty; if an utterance is of no kind named in Notes of the class, is shorter
+            than a frame, holds less speech than `min_speech`, or NaN, infinite or enormous samples;
+            if a file cannot be decoded, or has another sampling rate or no such channel. Every
+            such utterance is named, by its index and file. Also if parameters contradict each
+            other, as in :func:`log_mel`.
         FileNotFoundError
             If there is no file at a path.
         ImportError
-            If there are paths and `soundfile` is not installed.
+            If there are files and `soundfile` is not installed, or one to be resampled and `soxr`
+            is not.
         """
         self._validate_params()
-        utterances = check_utterances(X)
-        analysis = self._make_analysis()
-        images = np.empty((len(utterances), self.n_mels, self.n_frames, 1), dtype=np.float32)
-
-        def fill(rows):
-            for row in range(rows.start, rows.stop):
-                self._fill_image(images[row, :, :, 0], utterances[row], f"X[{row}]", analysis)
-
-        n_workers = effective_n_jobs(self.n_jobs)
-        n_parts = 1 if n_workers == 1 else min(len(utterances), n_workers * _PARTS_PER_WORKER)
-        Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(fill)(rows) for rows in gen_even_slices(len(utterances), n_parts)
-        )
+        utterances, problems = check_utterances(X)
+        # What costs nothing to find is told of before hours of decoding.
+        raise_problems(problems, len(utterances))
+        images, problems = self._make_images(utterances, problems)
+        raise_problems(problems, len(utterances))
         return images
+
+    def transform_usable(self, X):
+        """Compute the images of what can be used, and leave out the rest.
+
+        Parameters
+        ----------
+        X : list, tuple or ndarray of utterances
+            Waveforms, files and segments, see Notes of the class.
+
+        Returns
+        -------
+        images : ndarray of shape (n_usable, n_mels, n_frames, 1), dtype float32
+            As ``transform`` returns them, of the utterances that it does not refuse; with
+            ``n_frames=None`` a list.
+        usable : ndarray of shape (n_utterances,), bool
+            Which those are, to take their labels by: ``y[usable]``.
+
+        Raises
+        ------
+        TypeError, ValueError, ImportError
+            If `X` is no list of utterances, no utterance can be used, parameters contradict each
+            other or a library is missing.
+
+        Warns
+        -----
+        UserWarning
+            If utterances are left out; the message says why each of them is.
+        """
+        self._validate_params()
+        utterances, problems = check_utterances(X)
+        images, problems = self._make_images(utterances, problems)
+        usable = np.array([i not in problems for i in range(len(utterances))])
+        if not usable.any():
+            raise_problems(problems, len(utterances))
+        if problems:
+            warnings.warn(describe_problems(problems, len(utterances)), stacklevel=2)
+        if isinstance(images, list):
+            return [images[i] for i in np.flatnonzero(usable)], usable
+        return (images if usable.all() else images[usable]), usable
 
     def set_output(self, *, transform=None):
         """Accept the setting, as a pipeline passes it on, and keep to arrays.
@@ -205,18 +295,91 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         return self
 
     def _make_analysis(self):
-        return make_analysis(**{name: getattr(self, name) for name in ANALYSIS_CONSTRAINTS})
+        analysis = make_analysis(**{name: getattr(self, name) for name in ANALYSIS_CONSTRAINTS})
+        if self.detector is None:
+            if self.drop_silence or self.cmvn == "speech":
+                raise ValueError(
+                    f"cmvn={self.cmvn!r} and drop_silence={self.drop_silence!r} need a detector, "
+                    "got detector=None."
+                )
+        elif self.n_frames is not None:
+            kept = self.n_frames * analysis.hop / self.sampling_rate
+            if self.min_speech > kept:
+                raise ValueError(
+                    f"min_speech={self.min_speech!r} s is more than the {kept:g} s of "
+                    f"n_frames={self.n_frames}: raise n_frames, lower min_speech, or set "
+                    "detector=None to take everything for speech."
+                )
+        return analysis
 
-    def _fill_image(self, image, utterance, name, analysis):
-        """Write one utterance into its image, shape (n_mels, n_frames)."""
-        samples = read_samples(utterance, name, self.sampling_rate)
-        analysis.check_length(samples, name)
-        features = analysis(analysis.crop(samples, self.n_frames))
+    def _make_images(self, utterances, problems):
+        """Compute images of the utterances without a problem yet; add the problems found."""
+        analysis = self._make_analysis()
+        if self.n_frames is None:
+            images = [None] * len(utterances)
+        else:
+            shape = len(utterances), self.n_mels, self.n_frames, 1
+            images = np.empty(shape, dtype=np.float32)
+        problems = dict(problems)
+
+        def make(rows):
+            for row in range(rows.start, rows.stop):
+                if row in problems:
+                    continue
+                try:
+                    features = self._compute_features(utterances[row], analysis)
+                except ValueError as problem:
+                    problems[row] = problem
+                    continue
+                if self.n_frames is None:
+                    images[row] = np.ascontiguousarray(features.T)[:, :, None]
+                else:
+                    _repeat(features.T, images[row, :, :, 0])
+
+        n_workers = effective_n_jobs(self.n_jobs)
+        n_parts = 1 if n_workers == 1 else min(len(utterances), n_workers * _PARTS_PER_WORKER)
+        Parallel(n_jobs=self.n_jobs, require="sharedmem")(
+            delayed(make)(rows) for rows in gen_even_slices(len(utterances), n_parts)
+        )
+        return images, problems
+
+    def _compute_features(self, utterance, analysis):
+        """Compute the frames of one utterance that are kept, shape (n_frames_i, n_mels)."""
+        with open_recording(
+            utterance, self.sampling_rate, self.channel, self.resample
+        ) as recording:
+            analysis.check_length(recording.n_samples, utterance.name)
+            features, speech = self._find_speech(recording, analysis, utterance.name)
+        if self.drop_silence:
+            features, speech = features[speech], None
         if self.cmvn:
-            features = normalise_bands(features)
-        n_found = features.shape[1]
-        for start in range(0, self.n_frames, n_found):
-            image[:, start : start + n_found] = features[:, : self.n_frames - start]
+            features = normalise_bands(features, speech if self.cmvn == "speech" else None)
+        return features
+
+    def _find_speech(self, recording, analysis, name):
+        """Return log energies of the first crop with enough speech, and where the speech is."""
+        most = 0.0
+        if self.detector is not None:
+            detect = EnergyVAD()._detect if self.detector == "energy" else self.detector.detect
+        for start, stop in analysis.crops(recording.n_samples, self.n_frames):
+            samples = recording.read(start, stop)
+            features = analysis(samples).T
+            if self.detector is None:
+                return features, None
+            speech = detect(
+                samples,
+                features,
+                sampling_rate=self.sampling_rate,
+                frame=analysis.frame,
+                hop=analysis.hop,
+            )
+            most = max(most, np.count_nonzero(speech) * analysis.hop / self.sampling_rate)
+            if most >= self.min_speech:
+                return features, speech
+        raise ValueError(
+            f"{name} holds {most:.2f} s of speech, at least {self.min_speech:g} s are needed "
+            f"(min_speech){recording.hint}."
+        )
 
     def __sklearn_is_fitted__(self):
         return True
@@ -228,3 +391,10 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.requires_fit = False
         return tags
+
+
+def _repeat(features, image):
+    """Fill an image, shape (n_mels, n_frames), with frames over and over."""
+    n_frames, n_found = image.shape[1], features.shape[1]
+    for start in range(0, n_frames, n_found):
+        image[:, start : start + n_found] = features[:, : n_frames - start]

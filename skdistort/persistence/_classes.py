@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 # that it is given, and what hands arrays to compiled code that takes them to be consistent, such as
 # trees, where a file could make it read anywhere.
 _ESTIMATORS = {
-    "skdistort.audio": {"CepstralCoefficients", "LogMelSpectrogram"},
+    "skdistort.audio": {"CepstralCoefficients", "EnergyVAD", "LogMelSpectrogram"},
     "skdistort.distortion": {"DistortionGenerator"},
     "skdistort.embedding": {"TripletEmbedder"},
     "skdistort.fusion": {"ScoreFusion"},

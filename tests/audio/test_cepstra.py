@@ -180,3 +180,46 @@ def test_transform_refuses_another_shape():
 def test_functions_refuse(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("channel", [(), (1,)])
+def test_lists_of_different_lengths(channel):
+    X = [make_spectrograms(1, n_frames=n, seed=n)[0].reshape(24, n, *channel) for n in (1, 9, 30)]
+    transformer = CepstralCoefficients(5)
+    features = transformer.fit_transform(X)
+    assert [part.shape for part in features] == [(1, 10), (9, 10), (30, 10)]
+    assert transformer.image_shape_ == (24, None, 1)
+    assert transformer.n_features_in_ == 24
+    for part, spectrogram in zip(features, X, strict=True):
+        assert part.dtype == np.float32
+        one = CepstralCoefficients(5).fit_transform(spectrogram[None])[0]
+        np.testing.assert_allclose(part, one, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(transformer.transform(X[1:2])[0], features[1])
+    by_shape = CepstralCoefficients(5).fit(make_spectrograms())
+    for Z in (X, tuple(X), np.array([*X, None], dtype=object)[:3], X[2:], X[:1]):
+        for part, spectrogram in zip(by_shape.transform(Z), Z, strict=True):
+            assert part.shape == (spectrogram.shape[1], 10)
+    assert isinstance(by_shape.transform(X[1:2]), np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([np.zeros((24, 3)), np.zeros((24, 0))], r"X\[1\] must be of shape .* got \(24, 0\)"),
+        ([np.zeros((24, 3)), np.zeros((24, 3, 2))], r"X\[1\] must be .* got \(24, 3, 2\)"),
+        ([np.zeros((24, 3)), np.zeros((23, 5))], r"X\[1\] has 23 mel bands, expected 24"),
+        ([np.zeros((24, 3)), np.full((24, 5), np.inf)], r"Input X\[1\] contains infinity"),
+        ([np.zeros((24, 3)), np.full((24, 5), 1e300)], r"Input X\[1\] contains infinity"),
+    ],
+)
+def test_lists_are_refused(X, message):
+    with pytest.raises(ValueError, match=message):
+        CepstralCoefficients(5).fit(X)
+    with pytest.raises(ValueError, match=message):
+        CepstralCoefficients(5).fit([X[0], X[0][:, :2]]).transform(X)
+    with pytest.raises(ValueError, match="n_coefficients=25 exceeds the 24"):
+        CepstralCoefficients(25).fit([X[0], X[0][:, :2]])
+    with pytest.raises(ValueError, match=r"X\[0\] has 24 mel bands, expected 20"):
+        CepstralCoefficients(5, image_shape=(20, 3)).fit([X[0], X[0][:, :2]])
+    with pytest.raises(ValueError, match="at least one is required"):
+        CepstralCoefficients(5).fit([X[0], X[0][:, :2]]).transform([])

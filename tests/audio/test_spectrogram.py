@@ -35,7 +35,8 @@ pytestmark = pytest.mark.fast
 properties = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 FLOOR = np.log(np.float32(2**-23))
-SMALL = {"n_mels": 8, "n_frames": 6}
+# What is no speech is the matter of test_speech.py.
+SMALL = {"n_mels": 8, "n_frames": 6, "detector": None}
 
 
 def make_waveform(n_samples, seed=0, level=0.1):
@@ -157,13 +158,18 @@ def test_kaldi_filterbank_partitions_the_band():
     assert (total <= 1 + 1e-12).all()
 
 
-@pytest.mark.parametrize("dtype", [np.int16, np.float16, np.float64, list])
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", "<i4", ">i4", "f2", ">f4", "f8", ">f8", "g", list])
 def test_kinds_of_samples(dtype):
     integers = (32767 * make_waveform(2000)).astype(np.int16)
     floats = integers / 32768
-    kinds = {np.int16: integers, list: floats.tolist()}
-    waveform = kinds[dtype] if dtype in kinds else floats.astype(dtype)
-    atol = 0.1 if dtype == np.float16 else 1e-5
+    if dtype is list:
+        waveform = floats.tolist()
+    elif np.dtype(dtype).kind == "i":
+        waveform = integers.astype(dtype) * (1 << 8 * np.dtype(dtype).itemsize - 16)
+        waveform = waveform.astype(dtype)
+    else:
+        waveform = floats.astype(dtype)
+    atol = 0.1 if dtype == "f2" else 1e-5
     np.testing.assert_allclose(log_mel(waveform), log_mel(np.float32(floats)), rtol=0, atol=atol)
 
 
@@ -204,7 +210,9 @@ def test_crop_repeat_and_normalisation(n_samples, n_frames, cmvn):
         deviation = features.std(axis=0)
         features = (features - features.mean(axis=0)) / np.where(deviation, deviation, 1)
     expected = [features[i % len(features)] for i in range(n_frames)]
-    found = LogMelSpectrogram(n_mels=8, n_frames=n_frames, cmvn=cmvn).transform([waveform])
+    found = LogMelSpectrogram(n_mels=8, n_frames=n_frames, cmvn=cmvn, detector=None).transform(
+        [waveform]
+    )
     assert found.shape == (1, 8, n_frames, 1)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0, :, :, 0].T, expected, rtol=0, atol=1e-3)
@@ -219,11 +227,34 @@ def test_what_does_not_vary_is_zero(constant):
 
 
 def test_rounding_of_a_constant_band_is_not_blown_up():
-    bands = np.full((2, 1000), np.float32(-15.942385))
-    bands[1, ::2] += 1
+    bands = np.full((1000, 2), np.float32(-15.942385))
+    bands[::2, 1] += 1
     normalised = normalise_bands(bands)
-    assert not normalised[0].any()
-    assert normalised[1].std() == pytest.approx(1)
+    assert not normalised[:, 0].any()
+    assert normalised[:, 1].std() == pytest.approx(1)
+
+
+def test_bands_have_one_layout():
+    features = log_mel(make_waveform(16000), n_mels=8)
+    normalised = normalise_bands(features)
+    assert normalised.shape == features.shape == (98, 8)
+    np.testing.assert_allclose(normalised.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(normalised.std(axis=0), 1, rtol=1e-5)
+    image = LogMelSpectrogram(n_mels=8, n_frames=98, detector=None).transform(
+        [make_waveform(16000)]
+    )
+    np.testing.assert_allclose(image[0, :, :, 0].T, normalised, atol=1e-4)
+
+
+def test_bands_are_normalised_by_their_speech():
+    features = np.float32([[0, 1], [100, 50], [2, 3], [-7, 9]])
+    speech = np.array([True, False, True, False])
+    expected = [[-1, -1], [99, 48], [1, 1], [-8, 7]]
+    np.testing.assert_allclose(normalise_bands(features, speech), expected)
+    with pytest.raises(ValueError, match="no frame to take the mean of"):
+        normalise_bands(features, np.zeros(4, dtype=bool))
+    with pytest.raises(ValueError, match=r"shape \(n_frames, n_bands\), got \(4,\)"):
+        normalise_bands(features[:, 0])
 
 
 WAVEFORM = make_waveform(3000)
@@ -243,7 +274,8 @@ WITH_NAN[1234], WITH_INFINITY[0] = np.nan, -np.inf
         ({"a": WAVEFORM}, TypeError, "must be a list .* got dict"),
         ({"a.wav"}, TypeError, "must be a list .* got set"),
         (pd.DataFrame({"file": ["a.wav"]}), TypeError, "must be a list .* got DataFrame"),
-        ([b"a.wav"], FileNotFoundError, "there is no file 'a.wav'"),
+        (b"a.wav", ValueError, "must be a list .* got one content: 5 bytes"),
+        ([np.array(b"a.wav")], ValueError, r"X\[0\] must be .* got shape \(\)"),
         (np.array(1.0), TypeError, "must be a list"),
         (WAVEFORM, ValueError, r"X\[0\] must be .* a single waveform goes into a list"),
         ([WAVEFORM, WAVEFORM[None]], ValueError, r"X\[1\] must be .* got shape \(1, 3000\)"),
@@ -254,6 +286,7 @@ WITH_NAN[1234], WITH_INFINITY[0] = np.nan, -np.inf
         ([np.full(3000, 1e300)], ValueError, r"X\[0\] holds .* enormous"),
         ([np.full(3000, -1e300)], ValueError, r"X\[0\] holds .* enormous"),
         ([WAVEFORM, np.arange(3000)], ValueError, r"X\[1\] must hold floats .* int64"),
+        ([np.zeros(3000, np.uint8)], ValueError, r"X\[0\] must hold floats .* uint8"),
         ([WAVEFORM, None], ValueError, r"X\[1\] must be a 1-D waveform, got shape \(\)"),
         ([WAVEFORM, "nowhere.wav"], FileNotFoundError, r"X\[1\]: there is no file 'nowhere.wav'"),
         ([Path("nowhere.wav")], FileNotFoundError, r"X\[0\]: there is no file 'nowhere.wav'"),
@@ -263,6 +296,9 @@ WITH_NAN[1234], WITH_INFINITY[0] = np.nan, -np.inf
 def test_transform_refuses(X, error, message, n_jobs):
     with pytest.raises(error, match=message):
         LogMelSpectrogram(**SMALL, n_jobs=n_jobs).transform(X)
+    if "samples" not in message and "enormous" not in message and "infinite" not in message:
+        with pytest.raises(error, match=message):
+            LogMelSpectrogram(**SMALL).fit(X)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -314,7 +350,7 @@ def test_results_depend_neither_on_neighbours_nor_on_jobs_nor_on_fit():
     before = [waveform.copy() for waveform in X]
     for waveform in X:
         waveform.flags.writeable = False
-    transformer = LogMelSpectrogram(n_frames=200)
+    transformer = LogMelSpectrogram(n_frames=200, detector=None)
     images = transformer.transform(X)
     np.testing.assert_array_equal(images[2:3], transformer.transform(X[2:3]))
     for n_jobs in (2, -1):
@@ -390,7 +426,7 @@ def test_grid_search_over_pipeline():
     pitches = np.repeat([300.0, 900.0], 8) + np.arange(16)
     X = [np.sin(2 * np.pi * pitch * time[: 1500 + 20 * i]) for i, pitch in enumerate(pitches)]
     pipeline = make_pipeline(
-        LogMelSpectrogram(8000, 16, n_frames=20, cmvn=False),
+        LogMelSpectrogram(8000, 16, n_frames=20, cmvn=False, detector=None),
         CepstralCoefficients(5),
         FunctionTransformer(lambda features: features.mean(axis=1)),
         LogisticRegression(),

@@ -93,7 +93,7 @@ CASES = {
     ),
     "IoMHashing": lambda: by_transform(template_baselines.IoMHashing(8, key=2**70).fit(X), X),
     "LogMelSpectrogram": lambda: by_transform(
-        skdistort.LogMelSpectrogram(n_mels=8, f_max=np.float64(7000)), WAVES
+        skdistort.LogMelSpectrogram(n_mels=8, f_max=np.float64(7000), detector=None), WAVES
     ),
     "MLPHash": lambda: by_transform(template_baselines.MLPHash(8).fit(X), X),
     "PLDA": plda,

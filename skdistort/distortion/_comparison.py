@@ -29,6 +29,9 @@ MAX_EDGE_CORRELATION = 0.6
 # Share of a template's variance explained by the grey values of the image alone, above which the
 # template is called a mere change of grey values.
 MAX_POINTWISE_R2 = 0.9
+# Squared distance of F(T) to what it should be, after refinement, above which embeddings are
+# called not reached: unrelated ones are 2 apart, and of one person some 0.5.
+MAX_EMBEDDING_DISTANCE = 0.4
 
 
 class DistortionComparison(NamedTuple):
@@ -46,6 +49,17 @@ class DistortionComparison(NamedTuple):
     templates: np.ndarray
     embeddings: np.ndarray
     template_embeddings: np.ndarray
+
+    @property
+    def embedding_distances(self):
+        """Tell how near each template comes to what F should see in it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), dtype float32
+            Squared distances of F(G(X)) and F(X), or R_key F(X); 0 to 4 for unit length.
+        """
+        return np.sum((self.embeddings - self.template_embeddings) ** 2, axis=1)
 
 
 def identifiability(comparison, y=None):
@@ -138,36 +152,43 @@ class DistortionDiagnosis:
         resolutions.
     pointwise_r2 : float
         Median share of a template's variance that the image's grey values explain.
+    embedding_distance : float
+        Median squared distance of the templates' embeddings to what they should be.
     failures : tuple of str
-        Those of "blank output", "contours kept" and "gamma or negation only" that hold.
+        Those of "blank output", "contours kept", "gamma or negation only" and "embedding not
+        reached" that hold.
     """
 
     contrast: float
     edge_correlation: float
     pointwise_r2: float
+    embedding_distance: float
     failures: tuple
 
     def __str__(self):
         return (
             f"contrast {self.contrast:.3f}, edge correlation {self.edge_correlation:.2f}, "
-            f"pointwise R2 {self.pointwise_r2:.2f}"
+            f"pointwise R2 {self.pointwise_r2:.2f}, embedding distance "
+            f"{self.embedding_distance:.3f}"
         )
 
 
-def diagnose_distortion(images, templates):
+def diagnose_distortion(comparison, *, refined):
     """Measure templates against their images and name the failures that hold.
 
     Parameters
     ----------
-    images, templates : ndarray of shape (n_images, height, width, channels)
-        Pixels in ``[0, 1]``.
+    comparison : DistortionComparison
+        Images and their templates.
+    refined : bool
+        Whether templates were refined, so that an embedding that is not reached is a failure.
 
     Returns
     -------
     DistortionDiagnosis
         Quantities and failures. A blank output has no edges and no grey values, so it is never
-        also one of the other two; a mere change of grey values keeps the contours, and is named
-        as such alone.
+        also one of the other two of paper A; a mere change of grey values keeps the contours, and
+        is named as such alone.
 
     References
     ----------
@@ -177,20 +198,23 @@ def diagnose_distortion(images, templates):
     Examples
     --------
     >>> import numpy as np
-    >>> from skdistort.distortion._comparison import diagnose_distortion
-    >>> X = np.random.default_rng(0).random((4, 8, 8, 1), dtype=np.float32)
-    >>> diagnose_distortion(X, 1 - X).failures
+    >>> from skdistort.distortion._comparison import DistortionComparison, diagnose_distortion
+    >>> X, Z = np.random.default_rng(0).random((4, 8, 8, 1), dtype=np.float32), np.eye(4)
+    >>> diagnose_distortion(DistortionComparison(X, 1 - X, Z, Z), refined=True).failures
     ('gamma or negation only',)
     """
+    images, templates = comparison.images, comparison.templates
     contrast = float(np.median(templates.std(axis=(1, 2, 3))))
     edges = float(np.median(edge_correlation(images, templates)))
     explained = float(np.median(pointwise_r2(images, templates)))
+    distance = float(np.median(comparison.embedding_distances))
+    failures = []
     if contrast < MIN_CONTRAST:
-        failures = ("blank output",)
+        failures.append("blank output")
     elif explained > MAX_POINTWISE_R2:
-        failures = ("gamma or negation only",)
+        failures.append("gamma or negation only")
     elif edges > MAX_EDGE_CORRELATION:
-        failures = ("contours kept",)
-    else:
-        failures = ()
-    return DistortionDiagnosis(contrast, edges, explained, failures)
+        failures.append("contours kept")
+    if refined and distance > MAX_EMBEDDING_DISTANCE:
+        failures.append("embedding not reached")
+    return DistortionDiagnosis(contrast, edges, explained, distance, tuple(failures))

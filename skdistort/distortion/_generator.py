@@ -278,7 +278,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If the templates of training images show a failure that ``diagnose`` names.
+            If the templates of training images show a failure that ``diagnose`` names: that they
+            still look like the images, or that no template reaches the embeddings asked for.
         """
         images = self._fit(X, y)
         self._warn_of_failures(images)
@@ -398,13 +399,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             Images and templates with pixels in ``[0, 1]``, and the embeddings of both, those of
             the images as ``embed_probe`` gives them.
         """
-        images, _ = self._load(X)
-        embeddings = self._under_keys(self._embed(images), None)
-        templates = self._generate(images, embeddings)
-        in_units = from_unit_range(templates, self.pixel_range_)
-        return DistortionComparison(
-            self._unit_images(images), templates, embeddings, self._embed(in_units)
-        )
+        return self._compare(self._load(X)[0])
 
     def score(self, X, y=None):
         """Score by what the templates keep and what they hide, whatever the loss's weights.
@@ -610,7 +605,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         if diagnosis.failures:
             warnings.warn(
                 f"The distortion failed: {', '.join(diagnosis.failures)} ({diagnosis}). More "
-                "epochs, another distance, alpha or pi_emb may help.",
+                "epochs, another distance, alpha or pi_emb may help; more refinement_steps, or an "
+                "embedder of fewer components, where embeddings are not reached.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -685,5 +681,14 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             verbose=int(self.verbose),
         )
 
+    def _compare(self, images):
+        """Put valid images and their templates side by side."""
+        embeddings = self._under_keys(self._embed(images), None)
+        templates = self._generate(images, embeddings)
+        in_units = from_unit_range(templates, self.pixel_range_)
+        return DistortionComparison(
+            self._unit_images(images), templates, embeddings, self._embed(in_units)
+        )
+
     def _diagnose(self, images):
-        return diagnose_distortion(self._unit_images(images), self._distort(images))
+        return diagnose_distortion(self._compare(images), refined=self.refinement_steps > 0)

@@ -207,12 +207,22 @@ def test_diagnosis_names_each_failure():
         top, left = rng.integers(1, 8, 2)
         image[top : top + 7, left : left + 7] = rng.uniform(0.3, 1, (7, 7, 1))
     noise = rng.random(images.shape, dtype=np.float32)
-    assert diagnose_distortion(images, noise).failures == ()
-    assert diagnose_distortion(images, 0 * images + 0.7).failures == ("blank output",)
-    assert diagnose_distortion(images, images**2).failures == ("gamma or negation only",)
-    assert diagnose_distortion(images, 1 - images).failures == ("gamma or negation only",)
+
+    def failures(templates, distance=0.0, refined=True):
+        Z = np.zeros((20, 3))
+        seen = Z + np.sqrt(distance / 3)
+        comparison = DistortionComparison(images, templates.astype(np.float32), Z, seen)
+        return diagnose_distortion(comparison, refined=refined).failures
+
+    assert failures(noise) == ()
+    assert failures(0 * images + 0.7) == ("blank output",)
+    assert failures(images**2) == ("gamma or negation only",)
+    assert failures(1 - images) == ("gamma or negation only",)
     shaded = np.clip(images * 0.5 + 0.5 * np.linspace(0, 1, 16)[:, None], 0, 1)
-    assert diagnose_distortion(images, shaded.astype(np.float32)).failures == ("contours kept",)
+    assert failures(shaded) == ("contours kept",)
+    assert failures(noise, distance=0.5) == ("embedding not reached",)
+    assert failures(shaded, distance=0.5) == ("contours kept", "embedding not reached")
+    assert failures(noise, distance=0.3) == failures(noise, 0.5, refined=False) == ()
 
 
 def test_failure_is_a_warning(frozen):

@@ -69,12 +69,14 @@ def align(node, tensors):
 
 def _lay(array, x):
     """Lay an array as a tensor that it is to be broadcast with, without the batch's axis."""
-    if array.size == 1 and array.ndim <= len(x.axes):
-        return array.reshape(())
-    padded = array.reshape((1,) * (len(x.axes) - array.ndim) + array.shape)
-    if padded.ndim != len(x.axes) or len(padded) != 1:
+    rank = len(x.axes)
+    pairs = zip(array.shape[::-1], x.shape[::-1], strict=False)
+    fits = array.ndim <= rank and all(n == m or 1 in (n, m) for n, m in pairs)
+    if not fits or (array.ndim == rank and len(array) != 1):
         raise ValueError(f"an array of shape {array.shape} does not fit a tensor of {x.shape}")
-    return padded.transpose(x.axes)[0]
+    if array.size == 1:
+        return array.reshape(())
+    return array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(x.axes)[0]
 
 
 def _with_constant(node, function, x, array, constant_first=False):

@@ -39,7 +39,7 @@ _SHAPES = {"Shape", "Size"}
 class Graph:
     """The part of an ONNX graph that leads to one output.
 
-    Parameters
+    Attributes
     ----------
     name : str
         What messages call the file.
@@ -63,7 +63,18 @@ class Graph:
     opset: int
 
     def refusal(self, reason: str) -> ValueError:
-        """Make the error that says why the file cannot be loaded."""
+        """Make the error that says why the file cannot be loaded.
+
+        Parameters
+        ----------
+        reason : str
+            Why, without a full stop.
+
+        Returns
+        -------
+        ValueError
+            The error.
+        """
         return ValueError(f"{self.name} cannot be loaded: {reason}.")
 
 

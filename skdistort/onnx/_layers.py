@@ -6,7 +6,6 @@ look functions up by name in the tables here, never elsewhere.
 
 from .._backend import keras
 
-layers = keras.layers
 ops = keras.ops
 
 
@@ -59,7 +58,7 @@ def _look_up(table, name):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class Elementwise(layers.Layer):
+class Elementwise(keras.layers.Layer):
     """Apply a function of ``keras.ops`` to a tensor, or to several that broadcast.
 
     Parameters
@@ -87,7 +86,7 @@ class Elementwise(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class WithConstant(layers.Layer):
+class WithConstant(keras.layers.Layer):
     """Apply a function of ``keras.ops`` to a tensor and an array that broadcast.
 
     The array is a weight, though none that learns, so that configurations stay small.
@@ -132,7 +131,7 @@ class WithConstant(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class Reduction(layers.Layer):
+class Reduction(keras.layers.Layer):
     """Reduce axes: their mean, sum, largest value, norm, ....
 
     Parameters
@@ -167,7 +166,7 @@ class Reduction(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class Slice(layers.Layer):
+class Slice(keras.layers.Layer):
     """Keep every so many-th place of an axis, from one to another.
 
     Parameters
@@ -193,7 +192,7 @@ class Slice(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class Take(layers.Layer):
+class Take(keras.layers.Layer):
     """Take places of an axis, in any order.
 
     Parameters
@@ -220,7 +219,7 @@ class Take(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class Padding(layers.Layer):
+class Padding(keras.layers.Layer):
     """Pad any axes, with a number or by reflection.
 
     Parameters
@@ -250,7 +249,7 @@ class Padding(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="skdistort")
-class Broadcast(layers.Layer):
+class Broadcast(keras.layers.Layer):
     """Repeat along axes of length 1.
 
     Parameters

@@ -24,7 +24,7 @@ CHANNELS_LAST = (0, 2, 3, 1)
 class Activations:
     """A tensor of the network, and how it lies.
 
-    Parameters
+    Attributes
     ----------
     tensor : KerasTensor
         The tensor.
@@ -40,7 +40,13 @@ class Activations:
 
     @property
     def shape(self):
-        """Shape of the file's tensor."""
+        """Tell the shape of the file's tensor.
+
+        Returns
+        -------
+        tuple of int
+            The shape, the batch first.
+        """
         sizes = dict(zip(self.axes, (self.n_images, *self.tensor.shape[1:]), strict=True))
         return tuple(sizes[axis] for axis in range(len(sizes)))
 

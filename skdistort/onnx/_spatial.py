@@ -1,4 +1,4 @@
-"""Operators on images: convolution, pooling, resizing."""
+"""Operators on images: _convolution, pooling, resizing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOWEST = float(np.finfo(np.float32).min)
 class Windows:
     """Where the windows of a convolution or pooling lie along one axis.
 
-    Parameters
+    Attributes
     ----------
     length, size, stride, dilation : int
         Length of the axis and size of a window, from window to window, from place to place.
@@ -37,13 +37,25 @@ class Windows:
 
     @property
     def padding(self):
-        """Padding that a window reaches: the file's, less what is unused, more for half windows."""
+        """Tell the padding that windows reach, which may be less or more than the file's.
+
+        Returns
+        -------
+        tuple of 2 int
+            Before and after. Windows that are cut off by the end are filled up.
+        """
         reached = (self.count - 1) * self.stride + self.dilation * (self.size - 1) + 1
         return self.before, max(reached - self.length - self.before, 0)
 
     @property
     def same(self):
-        """Whether Keras's "same" lays them so."""
+        """Tell whether Keras's "same" lays them so.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
         reach = self.dilation * (self.size - 1) + 1
         count = -(-self.length // self.stride)
         total = max((count - 1) * self.stride + reach - self.length, 0)
@@ -123,7 +135,7 @@ def _pad(node, tensor, windows, value=0.0):
     return node.apply(tensor, Padding, [*padding, (0, 0)], value)
 
 
-def convolution(node):
+def _convolution(node):
     """Convolve, in one group, in several, or each map by itself."""
     x = node.images()
     kernel, bias = node.weights(1), node.weights(2)
@@ -138,7 +150,8 @@ def convolution(node):
     by_itself = groups == maps_in and groups > 1
     # Keras knows no strides with dilations, TensorFlow none for maps by themselves that differ.
     thinned = max(strides) > 1 and (max(dilations) > 1 or (by_itself and len(set(strides)) > 1))
-    same = not thinned and all(w.same for w in windows)
+    padded = any(sum(w.padding) for w in windows)
+    same = padded and not thinned and all(w.same for w in windows)
     options = {
         "kernel_size": kernel.shape[2:],
         "strides": (1, 1) if thinned else strides,
@@ -180,7 +193,7 @@ def _pooling(node):
     return x, windows, options
 
 
-def max_pooling(node):
+def _max_pooling(node):
     """Take the largest value of each window, of which padding is none."""
     if node.n_outputs > 1:
         raise ValueError("only the values of the largest pixels are known, not their places")
@@ -189,7 +202,7 @@ def max_pooling(node):
     return x.become(node.apply(tensor, layers.MaxPooling2D, **options))
 
 
-def average_pooling(node):
+def _average_pooling(node):
     """Average each window, over the padding or not."""
     x, windows, options = _pooling(node)
     tensor = _pad(node, x.tensor, windows)
@@ -203,19 +216,8 @@ def average_pooling(node):
     return x.become(tensor)
 
 
-def global_pooling(cls):
-    """Make the operator that pools whole images.
-
-    Parameters
-    ----------
-    cls : type
-        Keras's layer.
-
-    Returns
-    -------
-    callable
-        The operator.
-    """
+def _global_pooling(cls):
+    """Make the operator that pools whole images."""
 
     def pool(node):
         x = node.images()
@@ -224,7 +226,7 @@ def global_pooling(cls):
     return pool
 
 
-def resize(node):
+def _resize(node):
     """Resize images: by whole factors to the nearest pixel, or linearly."""
     x = node.images()
     shape = x.shape
@@ -270,11 +272,11 @@ def resize(node):
 
 
 OPERATORS = {
-    "AveragePool": average_pooling,
-    "Conv": convolution,
-    "GlobalAveragePool": global_pooling(layers.GlobalAveragePooling2D),
-    "GlobalMaxPool": global_pooling(layers.GlobalMaxPooling2D),
-    "MaxPool": max_pooling,
-    "Resize": resize,
-    "Upsample": resize,
+    "AveragePool": _average_pooling,
+    "Conv": _convolution,
+    "GlobalAveragePool": _global_pooling(layers.GlobalAveragePooling2D),
+    "GlobalMaxPool": _global_pooling(layers.GlobalMaxPooling2D),
+    "MaxPool": _max_pooling,
+    "Resize": _resize,
+    "Upsample": _resize,
 }

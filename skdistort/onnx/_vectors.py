@@ -28,7 +28,7 @@ def _last(node, x, axis=-1):
     return node.arrange(x, [*(a for a in x.axes if a != axis), axis])
 
 
-def gemm(node):
+def _gemm(node):
     """Multiply by a matrix, and add a vector."""
     x, kernel, bias = node.activations(), node.weights(1), node.weights(2)
     if node.attribute("transA", 0):
@@ -39,7 +39,7 @@ def gemm(node):
     return _dense(node, _last(node, x), kernel, bias)
 
 
-def matmul(node):
+def _matmul(node):
     """Multiply by a matrix, of the file or of the image."""
     x, other = node.activations(), node.inputs[1]
     if not isinstance(other, Activations):
@@ -50,7 +50,7 @@ def matmul(node):
     return combine(node, "matmul", *in_order)
 
 
-def batch_normalisation(node):
+def _batch_normalisation(node):
     """Normalise each map by the file's statistics."""
     x = node.activations()
     if node.attribute("training_mode", 0):
@@ -60,7 +60,7 @@ def batch_normalisation(node):
     return x.become(node.apply(x.tensor, layers.BatchNormalization, weights=weights, **options))
 
 
-def layer_normalisation(node):
+def _layer_normalisation(node):
     """Normalise each place over the last axis."""
     x, scale, offset = node.activations(), node.weights(1), node.weights(2)
     if x.axis(node.attribute("axis", -1)) != len(x.axes) - 1 or node.n_outputs > 1:
@@ -74,7 +74,7 @@ def layer_normalisation(node):
     return x.become(node.apply(x.tensor, layers.LayerNormalization, weights=weights, **options))
 
 
-def unit_length(node):
+def _unit_length(node):
     """Scale to unit length along an axis."""
     if node.attribute("p", 2) != 2:
         raise ValueError("only the norm of p = 2 is known")
@@ -82,7 +82,7 @@ def unit_length(node):
     return x.become(node.apply(x.tensor, UnitLength))
 
 
-def reduction(function, node):
+def _reduction(function, node):
     """Reduce axes."""
     x = node.activations()
     rank = len(x.axes)
@@ -107,13 +107,13 @@ def reduction(function, node):
 
 
 OPERATORS = {
-    "BatchNormalization": batch_normalisation,
-    "Gemm": gemm,
-    "LayerNormalization": layer_normalisation,
-    "LpNormalization": unit_length,
-    "MatMul": matmul,
+    "BatchNormalization": _batch_normalisation,
+    "Gemm": _gemm,
+    "LayerNormalization": _layer_normalisation,
+    "LpNormalization": _unit_length,
+    "MatMul": _matmul,
     **{
-        f"Reduce{op}": partial(reduction, function)
+        f"Reduce{op}": partial(_reduction, function)
         for op, function in {
             "L1": "l1",
             "L2": "l2",

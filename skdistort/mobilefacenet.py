@@ -1,8 +1,8 @@
 """MobileFaceNet, a pretrained face embedder, as a Keras model.
 
-What lives here is its architecture and the way its weights come out of an ONNX file that the user
-gives; no weights come with skdistort. It is no interpreter of ONNX: another network's file is
-refused. Photos to embed are read in :mod:`skdistort.datasets`.
+What lives here is how the pixels of one file are scaled; the file itself is read by
+:func:`skdistort.onnx.load_onnx`, which reads those of other networks, too. No weights come with
+skdistort. Photos to embed are read in :mod:`skdistort.datasets`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,19 @@ import os
 import numpy as np
 
 from ._backend import keras
-from ._typing import FilePath
+from ._typing import FilePath, Model
 from .images._layout import check_pixel_range
 from .networks import UnitLength
-
-layers = keras.layers
-
-_IMAGE_SHAPE = (112, 112, 3)
-_N_COMPONENTS = 128
+from .onnx import load_onnx
 
 # Mean and standard deviation of ImageNet's red, green and blue, pixels in [0, 1].
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
 
-# Expansion, maps, repeats and first stride of each run of bottlenecks: Table 1 of the paper.
-_BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-
-# Batch normalisation is part of the convolutions of such a file.
-_OPERATIONS = {"Add", "Clip", "Constant", "Conv", "Relu", "Reshape"}
+_SHAPES = (None, 112, 112, 3), (None, 128)
 
 
-def load_mobilefacenet(
-    path: FilePath, *, pixel_range: tuple[float, float] = (0, 255)
-) -> keras.Model:
+def load_mobilefacenet(path: FilePath, *, pixel_range: tuple[float, float] = (0, 255)) -> Model:
     """Build MobileFaceNet with the weights of an ONNX file.
 
     The file is the one of foamliu's MobileFaceNet (Apache-2.0): 128 components, ReLU6 where the
@@ -61,7 +51,12 @@ def load_mobilefacenet(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, holds another network, or `pixel_range` is not rising.
+        If the file is damaged, its network takes or gives other shapes, or `pixel_range` is not
+        rising.
+
+    See Also
+    --------
+    skdistort.onnx.load_onnx : Loads other networks.
 
     References
     ----------
@@ -77,116 +72,13 @@ def load_mobilefacenet(
     (None, 128)
     """
     low, high = check_pixel_range(pixel_range)
-    nodes, arrays = _read_graph(path)
-    model, convolutions = _build_mobilefacenet(low, high)
-    if nodes.keys() != convolutions.keys():
-        name = min(nodes.keys() ^ convolutions.keys())
-        verb = "lacks" if name in convolutions else "adds"
-        raise _unfit(path, f"it {verb} the convolution {name!r}")
-    for name, layer in convolutions.items():
-        layer.set_weights(_weights_of(layer, name, nodes[name], arrays, path))
-    return model
-
-
-def _build_mobilefacenet(low, high):
-    """Build the network; return it with its convolutions by the names they have in the file."""
-    convolutions = {}
-
-    def convolve(x, name, maps=None, size=1, stride=1):
-        """Convolve; each map by itself where their number is not given."""
-        if stride == 2:
-            # PyTorch pads both sides; a stride of 2 leaves the far side's zeros unused, while
-            # Keras's "same" would have them only.
-            x = layers.ZeroPadding2D(((1, 0), (1, 0)))(x)
-        options = {"strides": stride, "padding": "same" if (size, stride) == (3, 1) else "valid"}
-        if maps is None:
-            layer = layers.DepthwiseConv2D(size, **options)
-        else:
-            layer = layers.Conv2D(maps, size, **options)
-        convolutions[name] = layer
-        return layer(x)
-
-    def relu6(x):
-        return layers.ReLU(6.0)(x)
-
-    scale = 1 / ((high - low) * _DEVIATION)
-    offset = -low * scale - _MEAN / _DEVIATION
-    x = inputs = layers.Input(_IMAGE_SHAPE)
-    x = layers.Rescaling(scale.tolist(), offset.tolist())(x)
-    x = relu6(convolve(x, "/conv1/conv1.0/Conv", 64, size=3, stride=2))
-    x = layers.ReLU()(convolve(x, "/dw_conv/depthwise/Conv", size=3))
-    x = layers.ReLU()(convolve(x, "/dw_conv/pointwise/Conv", 64))
-    blocks = [
-        (expansion, maps, first_stride if repeat == 0 else 1)
-        for expansion, maps, repeats, first_stride in _BOTTLENECKS
-        for repeat in range(repeats)
-    ]
-    for i, (expansion, maps, stride) in enumerate(blocks):
-        node = f"/features/features.{i}/conv/conv"
-        y = relu6(convolve(x, f"{node}.0/conv.0.0/Conv", expansion * x.shape[-1]))
-        y = relu6(convolve(y, f"{node}.1/conv.1.0/Conv", size=3, stride=stride))
-        y = convolve(y, f"{node}.2/Conv", maps)
-        x = layers.Add()([x, y]) if stride == 1 else y
-    x = relu6(convolve(x, "/conv2/conv2.0/Conv", 512))
-    x = convolve(x, "/gdconv/depthwise/Conv", size=7)
-    x = layers.Flatten()(convolve(x, "/conv3/Conv", _N_COMPONENTS))
-    return keras.Model(inputs, UnitLength()(x), name="mobilefacenet"), convolutions
-
-
-def _read_graph(path):
-    """Read a file: the inputs of its convolutions, and its float32 tensors, both by name."""
-    onnx, DecodeError = _import_onnx()
-    try:
-        # Tensors outside of the file could be any file that the path within names.
-        graph = onnx.load(path, format="protobuf", load_external_data=False).graph
-    except DecodeError as error:
-        raise _unfit(path, f"it cannot be decoded ({error})") from error
-    others = {node.op_type for node in graph.node} - _OPERATIONS
-    if others:
-        raise _unfit(path, f"it holds operations {', '.join(sorted(others))}")
-    convolutions = {n.name: list(n.input) for n in graph.node if n.op_type == "Conv"}
-    arrays = {}
-    for tensor in graph.initializer:
-        # The other types are not of this network; what lies elsewhere is not read, see above.
-        inside = tensor.data_location == onnx.TensorProto.DEFAULT
-        if inside and tensor.data_type == onnx.TensorProto.FLOAT:
-            try:
-                arrays[tensor.name] = onnx.numpy_helper.to_array(tensor)
-            except ValueError as error:
-                raise _unfit(path, f"{tensor.name} cannot be read ({error})") from error
-    return convolutions, arrays
-
-
-def _weights_of(layer, name, inputs, arrays, path):
-    """Bring one convolution's kernel and bias to the layout of its Keras layer."""
-    depthwise = isinstance(layer, layers.DepthwiseConv2D)
-    # Keras has height, width, inputs, maps, and for each map by itself height, width, maps, 1.
-    to_keras = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
-    kernel_shape, bias_shape = (w.shape for w in layer.get_weights())
-    expected = [tuple(kernel_shape[to_keras.index(axis)] for axis in range(4)), bias_shape]
-    weights = [arrays.get(i) for i in inputs[1:]]
-    shapes = [None if w is None else w.shape for w in weights]
-    if shapes != expected:
-        raise _unfit(path, f"{name} has float32 weights of shapes {shapes}, expected {expected}")
-    kernel, bias = weights
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-        raise _unfit(path, f"{name} has weights that are NaN or infinite")
-    return kernel.transpose(to_keras), bias
-
-
-def _unfit(path, reason):
-    """Make the error that says why a file is not the one expected."""
-    return ValueError(f"{os.fspath(path)} is no ONNX file of MobileFaceNet: {reason}.")
-
-
-def _import_onnx():
-    """Import what reads ONNX files, or say how to get it."""
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise ImportError(
-            f"Reading MobileFaceNet's file needs onnx and could not import it ({error}): install "
-            "it with `pip install 'skdistort[faces]'`."
-        ) from error
-    return onnx, DecodeError
+    span = high - low
+    network = load_onnx(path, mean=low + span * _MEAN, std=span * _DEVIATION)
+    found = network.input_shape, network.output_shape
+    if found != _SHAPES:
+        raise ValueError(
+            f"{os.fspath(path)} is no ONNX file of MobileFaceNet: it brings {found[0]} to "
+            f"{found[1]}, expected {_SHAPES[0]} to {_SHAPES[1]}; skdistort.onnx.load_onnx loads "
+            "other networks."
+        )
+    return keras.Model(network.input, UnitLength()(network.output), name="mobilefacenet")

@@ -21,6 +21,7 @@ LAYERS = [
     "_backend _labels _typing _version",
     "_files distances images keys mining",
     "losses metrics networks selection trials",
+    "onnx",
     "datasets displays mobilefacenet persistence",
     "audio fusion ivector plotting template_baselines training",
     "decision embedding",

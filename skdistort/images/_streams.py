@@ -121,7 +121,18 @@ class ImageStream(Surveyed, keras.utils.PyDataset):
 
 
 def loading_options(dataset):
-    """Tell by how many threads or processes a dataset wants to be read."""
+    """Tell by how many threads or processes a dataset wants to be read.
+
+    Parameters
+    ----------
+    dataset : keras.utils.PyDataset
+        The dataset.
+
+    Returns
+    -------
+    dict
+        Arguments for the constructor of another one, to be read alike.
+    """
     names = "workers", "use_multiprocessing", "max_queue_size"
     return {name: getattr(dataset, name) for name in names}
 

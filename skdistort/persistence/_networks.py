@@ -13,8 +13,9 @@ from .._backend import keras
 # Registers the layers in `_OUR_LAYERS`, without which Keras would look for them by module.
 from ..networks import PixelScaling, SelfAttentivePooling, UnitLength
 from ..networks._stored import StoredNetwork, without_compilation
+from ..onnx._layers import LAYERS as _ONNX_LAYERS
 
-_OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength)
+_OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength, *_ONNX_LAYERS)
 
 # A list of what is harmless, not of what is known to do harm (Lambda, TorchModuleWrapper, JaxLayer,
 # FlaxLayer, TFSMLayer, lookups that read a vocabulary): later releases of Keras add layers.

@@ -116,7 +116,7 @@ def posteriors(zeroth, first, model, *, second_moments=False):
     rank = model.loadings.shape[-1]
     # What L is before its identity; then, row by row, the second moments take its place.
     packed = zeroth @ model.grams
-    linear = first.reshape(len(first), -1) @ model.loadings.reshape(-1, rank)
+    linear = _project(first.reshape(len(first), -1), model.loadings.reshape(-1, rank))
     diagonal = packed_diagonal(rank)
     means = np.empty((len(zeroth), rank), dtype=np.float32)
     log_likelihoods = np.empty(len(zeroth))
@@ -136,6 +136,14 @@ def posteriors(zeroth, first, model, *, second_moments=False):
             inverse, _ = lapack.spftri(rank, factor, overwrite_a=1)
             packed[i] = lapack.ssfrk(rank, 1, 1.0, mean, 1.0, inverse, overwrite_c=1)
     return means, log_likelihoods, packed if second_moments else None
+
+
+def _project(rows, columns):
+    """Multiply matrices so that a row's result does not depend on where it stands."""
+    if columns.shape[1] > 1:
+        return rows @ columns
+    # BLAS takes a single column by another routine, which rounds the last rows differently.
+    return np.sum(rows * columns[:, 0], axis=1, keepdims=True)
 
 
 def add_product(total, left, right):

@@ -115,7 +115,7 @@ def posteriors(zeroth, first, model, *, second_moments=False):
     """
     rank = model.loadings.shape[-1]
     # What L is before its identity; then, row by row, the second moments take its place.
-    packed = zeroth @ model.grams
+    packed = _project(zeroth, model.grams)
     linear = _project(first.reshape(len(first), -1), model.loadings.reshape(-1, rank))
     diagonal = packed_diagonal(rank)
     means = np.empty((len(zeroth), rank), dtype=np.float32)

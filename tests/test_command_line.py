@@ -223,7 +223,7 @@ def test_images_of_any_shape_and_unit_are_drawn(shape, scale):
 
 @pytest.mark.parametrize(
     ("shape", "arguments"),
-    [((1, 48), ["--image-shape", "1", "48"]), ((4, 6, 2), ["--architecture", "bottleneck"])],
+    [((1, 48), ["--image-shape", "1", "48"]), ((6, 4, 2), ["--architecture", "bottleneck"])],
 )
 def test_the_fewest_images_of_any_shape_are_trained_on(shape, arguments, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)

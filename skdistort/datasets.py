@@ -7,12 +7,16 @@ is fetched but by `load_images`, and there by scikit-learn or Keras.
 from __future__ import annotations
 
 import os
-import zlib
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
-from sklearn.datasets import fetch_lfw_people, load_digits
+from sklearn.datasets import fetch_lfw_people, get_data_home, load_digits
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from ._files import numbered_lines
@@ -20,6 +24,10 @@ from ._typing import FilePath, Seed
 from .images._folder import ImageFolder
 from .images._photos import read_photos
 from .trials import TrialList
+
+# What an .npz file may hold, split or not.
+_SPLIT, _WHOLE = ("x_train", "y_train", "x_test", "y_test"), ("X", "y")
+_CHANNELS = (1, 3, 4)
 
 __all__ = [
     "ImageFolder",
@@ -55,10 +63,13 @@ def load_images(name: str = "digits", random_state: Seed = 0) -> ImageSplit:
     ----------
     name : str, default="digits"
         ``"digits"``: the 1,797 digits of 8x8 pixels that scikit-learn embeds, a third of them to
-        test on. ``"mnist"``: fetched by Keras, its own split. ``"lfw"``: faces fetched by
-        scikit-learn, no person both in training and in test. Or the path of an ``.npz`` file
-        with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or with ``X`` and ``y``, of which
-        a third is to test on.
+        test on. ``"mnist"``: its own split, from ``datasets/mnist.npz`` in the folder that
+        ``KERAS_HOME`` names (``~/.keras``), else fetched by Keras. ``"lfw"``: faces from
+        ``lfw_home`` in the folder that ``SCIKIT_LEARN_DATA`` names (``~/scikit_learn_data``), else
+        fetched by scikit-learn; no person both in training and in test. Or the path of an
+        ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or with ``X`` and
+        ``y``, of which a third is to test on. Images there are numbers, finite, channels last;
+        classes are numbers or text.
     random_state : int, RandomState instance or None, default=0
         Draws the split where the data has none.
 
@@ -70,7 +81,11 @@ def load_images(name: str = "digits", random_state: Seed = 0) -> ImageSplit:
     Raises
     ------
     ValueError
-        If the name is unknown, or the file lacks an array or has one of the wrong shape.
+        If the name is unknown, or the file lacks an array or has one of the wrong shape or kind.
+    OSError
+        If a file cannot be read, or images cannot be fetched; says where to put a copy of them.
+    ImportError
+        If ``"lfw"`` finds no Pillow.
 
     Examples
     --------
@@ -85,52 +100,126 @@ def load_images(name: str = "digits", random_state: Seed = 0) -> ImageSplit:
     if name == "mnist":
         return _load_mnist()
     if name == "lfw":
-        people = fetch_lfw_people(min_faces_per_person=10, resize=0.4)
-        return _split_by_identity(people.images, people.target, random_state)
-    if not name.endswith(".npz"):
+        return _load_lfw(random_state)
+    if not name.lower().endswith(".npz"):
         raise ValueError(f"data must be 'digits', 'mnist', 'lfw' or an .npz file, got {name!r}.")
     return _load_npz(name, random_state)
 
 
 def _load_mnist():
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    copy = os.path.join(home, "datasets", "mnist.npz")
+    # Keras deletes a copy that is not the very file that it fetches.
+    if os.path.exists(copy):
+        return _load_npz(copy)
     from ._backend import keras
 
-    try:
+    with _fetching("MNIST", f"mnist.npz as {copy}, or set KERAS_HOME"):
         (X_train, y_train), (X_test, y_test) = keras.datasets.mnist.load_data()
-    except Exception as error:  # Keras raises no narrower one where the download fails.
-        raise OSError(f"MNIST could not be fetched: {error}") from error
     return ImageSplit(X_train, y_train, X_test, y_test)
 
 
-def _load_npz(path, random_state):
-    # What is no archive numpy would take for a pickle.
-    if os.path.isfile(path) and not is_zipfile(path):
-        raise ValueError(f"{path} is no .npz file.")
+def _load_lfw(random_state):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (BadZipFile, EOFError, ValueError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged, or holds objects: {error}") from error
-    names = ("x_train", "y_train", "x_test", "y_test")
-    if set(names) <= set(arrays):
-        given = [arrays[n] for n in names]
-    elif {"X", "y"} <= set(arrays):
-        given = [arrays["X"], arrays["y"]]
-    else:
-        raise ValueError(f"{path} must hold X and y, or {', '.join(names)}; got {sorted(arrays)}.")
-    for images, classes in zip(given[::2], given[1::2], strict=True):
-        if images.ndim not in (2, 3, 4) or classes.shape != (len(images),):
-            raise ValueError(
-                f"{path} must hold images (n, features), (n, h, w) or (n, h, w, c) and classes "
-                f"(n,); got {images.shape} and {classes.shape}."
-            )
-    split = _random_split(*given, random_state) if len(given) == 2 else ImageSplit(*given)
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "LFW's photos need Pillow: install it with `pip install 'skdistort[faces]'`."
+        ) from error
+    home = Path(get_data_home(), "lfw_home")
+    folder, archive = home / "lfw_funneled", home / "lfw-funneled.tgz"
+    existed = folder.exists()
+    files = "pairs.txt, pairsDevTrain.txt, pairsDevTest.txt and lfw-funneled.tgz (or lfw_funneled)"
+    with _fetching("LFW", f"{files} into {home}, or set SCIKIT_LEARN_DATA"):
+        try:
+            people = fetch_lfw_people(min_faces_per_person=10, resize=0.4)
+        except BaseException:
+            # Until all of it is unpacked the archive stays; half of it would pass for the whole.
+            if archive.exists() and not existed:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    return _split_by_identity(people.images, people.target, random_state)
+
+
+@contextmanager
+def _fetching(what: str, copy: str) -> Iterator[None]:
+    """Turn whatever goes wrong into an error that says where a local copy goes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Retry downloading")
+            yield
+    # Neither scikit-learn nor Keras says what they raise.
+    except Exception as error:
+        raise OSError(f"{what} could not be fetched or read ({error}): put {copy}.") from error
+
+
+def _load_npz(path, random_state=None):
+    arrays = _read_npz(path)
+    names = list(arrays)
+    for image_name, class_name in zip(names[::2], names[1::2], strict=True):
+        _check_images(arrays[image_name], f"{path}: {image_name}")
+        _check_classes(arrays[class_name], f"{path}: {class_name}", len(arrays[image_name]))
+    if len(names) == 2:
+        return _random_split(*arrays.values(), random_state)
+    split = ImageSplit(*arrays.values())
     if split.X_train.shape[1:] != split.X_test.shape[1:]:
         raise ValueError(
             f"{path} must hold images of one shape to train and to test on, got "
             f"{split.X_train.shape[1:]} and {split.X_test.shape[1:]}."
         )
     return split
+
+
+def _read_npz(path):
+    """Read the arrays that are wanted, by name."""
+    with open(path, "rb") as stream:
+        # What is no archive numpy would take for a pickle.
+        if not is_zipfile(stream):
+            raise ValueError(f"{path} is no .npz file.")
+        stream.seek(0)
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                found = sorted(file)
+                names = next((names for names in (_SPLIT, _WHOLE) if {*names} <= {*found}), ())
+                # A member that is no array comes as bytes.
+                arrays = {name: np.asarray(file[name]) for name in names}
+        # What a damaged archive raises nobody lists.
+        except Exception as error:
+            raise ValueError(f"{path} is damaged, or holds objects: {error}") from error
+    if not arrays:
+        raise ValueError(f"{path} must hold X and y, or {', '.join(_SPLIT)}; got {found}.")
+    return arrays
+
+
+def _check_images(images, name):
+    if images.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"{name} must hold images (n, features), (n, h, w) or (n, h, w, c), got {images.shape}."
+        )
+    if len(images) < 2 or not images.size:
+        raise ValueError(f"{name} must hold two images at least, got shape {images.shape}.")
+    if images.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must hold real numbers, got dtype {images.dtype}.")
+    if images.ndim == 4 and images.shape[1] in _CHANNELS and images.shape[3] not in _CHANNELS:
+        raise ValueError(
+            f"{name} has the shape {images.shape}, which looks like channels first; images are "
+            f"(n, h, w, c): save np.moveaxis({name.split()[-1]}, 1, 3)."
+        )
+    if images.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(images.astype(np.float32, copy=False))
+        finite = finite.reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"{name}[{finite.argmin()}] has NaN, or a value beyond float32.")
+
+
+def _check_classes(classes, name, n_images):
+    if classes.shape != (n_images,):
+        raise ValueError(f"{name} must hold classes ({n_images},), got {classes.shape}.")
+    missing = classes.dtype.kind == "f" and not np.isfinite(classes).all()
+    if classes.dtype.kind not in "biufUS" or missing:
+        seen = "NaN or infinite values" if missing else f"dtype {classes.dtype}"
+        raise ValueError(f"{name} must hold numbers or text, none of them missing, got {seen}.")
 
 
 def _random_split(X, y, random_state):

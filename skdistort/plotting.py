@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from numpy.typing import ArrayLike
 
 from .displays import DetDisplay, import_matplotlib
-from .images._layout import as_images
+from .images._layout import as_images, to_unit_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,8 @@ def plot_overview(
     Parameters
     ----------
     images, templates : array-like of shape (n, n_features), (n, h, w) or (n, h, w, c)
-        Images and their distorted versions, one column each, at most ten.
+        Images and their distorted versions, one column each, at most ten. Of four channels the
+        first three are drawn, as colours; of another number that is no colour, the mean.
     curves : dict of str to tuple of 2 ndarray
         By name, ``(fmr, fnmr)``, the first two of :func:`skdistort.metrics.det_points`.
     image_shape : tuple of int or None, default=None
@@ -54,6 +55,7 @@ def plot_overview(
     Figure = import_matplotlib("figure").Figure
     stacks = [as_images(stack, image_shape)[:10] for stack in (images, templates)]
     pixel_range = min(s.min() for s in stacks), max(s.max() for s in stacks)
+    stacks = [to_unit_range(stack, pixel_range) for stack in stacks]
     n_columns = len(stacks[0])
     figure = Figure(figsize=(0.9 * n_columns + 4, 3.4), layout="constrained")
     grid, side = figure.subfigures(1, 2, width_ratios=(0.9 * n_columns, 4))
@@ -61,10 +63,17 @@ def plot_overview(
     for row, stack, title in zip(axes, stacks, ("image", "template"), strict=True):
         row[0].set_title(title, loc="left")
         for axis, image in zip(row, stack, strict=True):
-            axis.imshow(image.squeeze(), cmap="gray", vmin=pixel_range[0], vmax=pixel_range[1])
+            # A row of pixels would be too thin to see.
+            aspect = "equal" if max(image.shape[:2]) <= 8 * min(image.shape[:2]) else "auto"
+            axis.imshow(_as_picture(image), cmap="gray", vmin=0, vmax=1, aspect=aspect)
             axis.set_axis_off()
     plot_det(curves, side.subplots())
     return figure
+
+
+def _as_picture(image):
+    """Bring an image of any channels to what matplotlib draws: grey, or red, green and blue."""
+    return image[:, :, :3] if image.shape[2] in (3, 4) else image.mean(axis=2)
 
 
 def plot_det(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], ax: Axes) -> None:

@@ -1,6 +1,9 @@
-"""Labeled Faces in the Wild from a folder: the list of pairs, the photos, and what is refused."""
+"""Images that are loaded by name or from a file; Labeled Faces in the Wild from a folder."""
 
+import io
 import sys
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skdistort.datasets import read_lfw_pairs, read_photos
+from skdistort.datasets import load_images, read_lfw_pairs, read_photos
 
 pytestmark = pytest.mark.fast
 
@@ -167,3 +170,158 @@ def test_missing_pillow_is_one_clear_sentence(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"needs Pillow .* `pip install 'skdistort\[faces\]'`"):
         read_photos(folder, ["a.png"])
+
+
+def test_npz_with_its_own_split(tmp_path):
+    images, labels = np.zeros((6, 4, 4)), np.arange(6)
+    np.savez(
+        tmp_path / "a.npz",
+        x_train=images[:4],
+        y_train=labels[:4],
+        x_test=images[4:],
+        y_test=labels[4:],
+    )
+    split = load_images(str(tmp_path / "a.npz"))
+    assert (len(split.X_train), len(split.X_test)) == (4, 2)
+    np.testing.assert_array_equal(split.y_test, [4, 5])
+
+
+def test_npz_refuses_what_it_cannot_read(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="must hold X and y"):
+        load_images(str(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", X=np.zeros((3, 4)), y=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"classes \(3,\)"):
+        load_images(str(tmp_path / "b.npz"))
+    for content in (b"PK but no archive", b"", b"no archive at all"):
+        (tmp_path / "c.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"c\.npz is no \.npz file"):
+            load_images(str(tmp_path / "c.npz"))
+    np.savez(tmp_path / "e.npz", X=np.float32(3), y=np.zeros(3))
+    with pytest.raises(ValueError, match=r"e\.npz: X must hold images .*, got \(\)"):
+        load_images(str(tmp_path / "e.npz"))
+    np.savez(tmp_path / "f.npz", X=np.zeros((2, 4)), y=np.array(["a", None]))
+    with pytest.raises(ValueError, match=r"f\.npz is damaged, or holds objects"):
+        load_images(str(tmp_path / "f.npz"))
+    X, y = np.zeros((2, 3, 3)), np.arange(2)
+    np.savez(tmp_path / "d.npz", x_train=X, y_train=y, x_test=X[:, 1:], y_test=y)
+    with pytest.raises(ValueError, match=r"one shape .*\(3, 3\) and \(2, 3\)"):
+        load_images(str(tmp_path / "d.npz"))
+
+
+def test_digits_split_is_seeded():
+    first, again, other = load_images(), load_images(), load_images(random_state=1)
+    np.testing.assert_array_equal(first.X_test, again.X_test)
+    assert not np.array_equal(first.X_test, other.X_test)
+
+
+def test_npz_members_that_are_no_arrays_or_not_asked_for(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, X=np.ones((6, 4)), y=np.arange(6), notes=np.array([None, {}]))
+    assert load_images(str(path)).X_train.shape == (4, 4)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("X", b"no array")
+        file.writestr("y", b"no array")
+    with pytest.raises(ValueError, match=r"a\.npz: X must hold images .*, got \(\)"):
+        load_images(str(path))
+
+
+def npz():
+    stream = io.BytesIO()
+    np.savez_compressed(stream, X=np.arange(24.0).reshape(6, 4), y=np.arange(6))
+    return stream.getvalue()
+
+
+@properties
+@given(data=st.data())
+def test_a_damaged_npz_is_read_or_refused(data, tmp_path_factory):
+    content = bytearray(npz())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("npz") / "a.npz"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] or content)
+    try:
+        split = load_images(str(path))
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+    else:
+        assert len(split.X_train) == 4
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Let whatever is fetched be refused at once."""
+    for name in ("http_proxy", "https_proxy"):
+        # Nothing listens on this port.
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
+@pytest.fixture
+def lfw_home(tmp_path, monkeypatch):
+    """Make scikit-learn's folder with the lists that it wants, of no pairs."""
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    home = tmp_path / "lfw_home"
+    home.mkdir()
+    for name in ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt"):
+        (home / name).touch()
+    return home
+
+
+def write_people(folder):
+    for person in ("Ann", "Bo", "Cy"):
+        (folder / person).mkdir(parents=True)
+        for number in range(10):
+            photo = Image.fromarray(np.full((250, 250, 3), 20 * number, dtype=np.uint8))
+            photo.save(folder / person / f"{person}_{number:04}.jpg")
+
+
+def test_lfw_from_a_local_copy(lfw_home, no_network):
+    write_people(lfw_home / "lfw_funneled")
+    split = load_images("lfw")
+    assert (split.X_train.shape, split.X_test.shape) == ((20, 50, 37), (10, 50, 37))
+    assert not {*split.y_train} & {*split.y_test}
+
+
+def test_lfw_without_a_network_says_where_a_copy_goes(lfw_home, no_network):
+    with pytest.raises(
+        OSError, match=r"LFW .*refused.*lfw-funneled\.tgz.* into .*lfw_home, or set"
+    ):
+        load_images("lfw")
+
+
+def test_half_of_an_archive_is_not_taken_for_the_whole(lfw_home, no_network, tmp_path):
+    write_people(tmp_path / "lfw_funneled")
+    archive = lfw_home / "lfw-funneled.tgz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tmp_path / "lfw_funneled", "lfw_funneled")
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        with pytest.raises(OSError, match="LFW could not be fetched or read"):
+            load_images("lfw")
+        assert not (lfw_home / "lfw_funneled").exists()
+    archive.write_bytes(whole)
+    assert len(load_images("lfw").X_train) == 20
+
+
+def test_lfw_without_pillow_is_told_before_it_is_fetched(lfw_home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"LFW's photos need Pillow: .*skdistort\[faces\]"):
+        load_images("lfw")
+
+
+def test_mnist_from_a_local_copy_that_stays(tmp_path, monkeypatch, no_network):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    copy = tmp_path / "datasets" / "mnist.npz"
+    with pytest.raises(OSError, match=r"MNIST could not be fetched .*: put mnist\.npz as .*mnist"):
+        load_images("mnist")
+    copy.parent.mkdir(exist_ok=True)
+    X, y = np.ones((6, 28, 28), dtype=np.uint8), np.arange(6)
+    np.savez(copy, x_train=X[:4], y_train=y[:4], x_test=X[4:], y_test=y[4:])
+    split = load_images("mnist")
+    assert (split.X_train.shape, split.X_test.shape) == ((4, 28, 28), (2, 28, 28))
+    copy.write_bytes(copy.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"mnist\.npz is no \.npz file"):
+        load_images("mnist")
+    assert copy.exists()

@@ -15,6 +15,7 @@ from ._backend import keras
 from ._typing import FilePath
 from .images._layout import check_pixel_range
 from .networks import UnitLength
+from .networks._blocks import CHANNELS_LAST
 
 layers = keras.layers
 
@@ -97,8 +98,9 @@ def _build_mobilefacenet(low, high):
         if stride == 2:
             # PyTorch pads both sides; a stride of 2 leaves the far side's zeros unused, while
             # Keras's "same" would have them only.
-            x = layers.ZeroPadding2D(((1, 0), (1, 0)))(x)
+            x = layers.ZeroPadding2D(((1, 0), (1, 0)), **CHANNELS_LAST)(x)
         options = {"strides": stride, "padding": "same" if (size, stride) == (3, 1) else "valid"}
+        options |= CHANNELS_LAST
         if maps is None:
             layer = layers.DepthwiseConv2D(size, **options)
         else:
@@ -109,10 +111,11 @@ def _build_mobilefacenet(low, high):
     def relu6(x):
         return layers.ReLU(6.0)(x)
 
-    scale = 1 / ((high - low) * _DEVIATION)
-    offset = -low * scale - _MEAN / _DEVIATION
+    mean = low + (high - low) * _MEAN
+    variance = np.square((high - low) * _DEVIATION)
     x = inputs = layers.Input(_IMAGE_SHAPE)
-    x = layers.Rescaling(scale.tolist(), offset.tolist())(x)
+    # Not Rescaling, which takes its axis of channels from Keras's global setting.
+    x = layers.Normalization(axis=-1, mean=mean.tolist(), variance=variance.tolist())(x)
     x = relu6(convolve(x, "/conv1/conv1.0/Conv", 64, size=3, stride=2))
     x = layers.ReLU()(convolve(x, "/dw_conv/depthwise/Conv", size=3))
     x = layers.ReLU()(convolve(x, "/dw_conv/pointwise/Conv", 64))
@@ -129,7 +132,7 @@ def _build_mobilefacenet(low, high):
         x = layers.Add()([x, y]) if stride == 1 else y
     x = relu6(convolve(x, "/conv2/conv2.0/Conv", 512))
     x = convolve(x, "/gdconv/depthwise/Conv", size=7)
-    x = layers.Flatten()(convolve(x, "/conv3/Conv", _N_COMPONENTS))
+    x = layers.Flatten(**CHANNELS_LAST)(convolve(x, "/conv3/Conv", _N_COMPONENTS))
     return keras.Model(inputs, UnitLength()(x), name="mobilefacenet"), convolutions
 
 

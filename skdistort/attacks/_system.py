@@ -139,7 +139,7 @@ class AttackedSystem:
             Embeddings.
         """
         rows = self._in_units(images).reshape(len(images), -1)
-        # F' may hold steps of its own, between which tables would not do; it is given templates too.
+        # F' may hold steps of its own, between which tables would not do, and gets templates too.
         with config_context(transform_output="default"), units_unchecked():
             found = np.asarray(self._embed_held_out(restore_layout(rows, self._layout)))
         if found.ndim != 2 or len(found) != len(images):

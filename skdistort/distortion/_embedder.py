@@ -113,15 +113,23 @@ def try_embedder(embedder, images):
         model = stored.rebuild()
     else:
         model = _as_model(embedder, images.shape[1:])
-        given = np.asarray(model.predict_on_batch(images), dtype=np.float32)
-        stored = StoredNetwork(model)
-        embeddings = stored.predict(images, len(images))
-        _compare_embeddings(given, embeddings)
+        given, alone = (
+            np.asarray(model.predict_on_batch(some), dtype=np.float32)
+            for some in (images, images[:1])
+        )
         _compare_embeddings(
-            stored.predict(images[:1], 1),
-            embeddings[:1],
+            given[:1],
+            alone,
             "embedder gives an image another embedding where other images are beside it, or by "
             "chance",
+        )
+        stored = StoredNetwork(model)
+        embeddings = stored.predict(images, len(images))
+        _compare_embeddings(
+            given,
+            embeddings,
+            "embedder is another one once it is rebuilt from its configuration: a layer's "
+            "get_config leaves out a parameter",
         )
     _refuse_constant(embeddings, images)
     if not _has_gradient(model, images):
@@ -169,18 +177,13 @@ def fit_embedder(embedder, images, y, *, defaults):
     return StoredNetwork(_as_model(embedder, images.shape[1:]))
 
 
-def _compare_embeddings(
-    given,
-    rebuilt,
-    what="embedder is another one once it is rebuilt from its configuration: a layer's get_config "
-    "leaves out a parameter",
-):
+def _compare_embeddings(given, again, what):
     """Raise if embeddings that should be equal are not, but for rounding."""
     if not np.isfinite(given).all():
         i = int(np.isfinite(given).all(axis=1).argmin())
         raise ValueError(f"embedder gives NaN or infinite values, such as for image {i} of X.")
-    scale = max(float(np.abs(given).max()), float(np.abs(rebuilt).max()))
-    difference = float(np.abs(given - rebuilt).max())
+    scale = max(float(np.abs(given).max()), float(np.abs(again).max()))
+    difference = float(np.abs(given - again).max())
     if difference > _SAME * scale:
         raise ValueError(
             f"{what}. Of the components of F(X), at most {scale:.3g}, some differ by "

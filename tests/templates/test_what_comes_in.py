@@ -137,7 +137,7 @@ def test_a_verifier_refuses_other_units():
     verifier.calibrate_threshold(X[:50], y[:50])
     for decide in (verifier.verify, verifier.pair_score):
         decide(X[:3], X[3:6])
-        with pytest.raises(InputMismatchError, match=r"X\[0\] spans 0 to 1"):
+        with pytest.raises(InputMismatchError, match=r"X\[0\] spans 0 to 0.9375"):
             decide(X[:3], X[3:6] / 255)
 
 

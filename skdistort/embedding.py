@@ -100,6 +100,9 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         hinges, and, with `validation_fraction`, the ``"val_"`` ones.
     image_shape_ : tuple of 3 int
         Height, width and channels of the images.
+    units_ : dict of str to list of float
+        What ``fit`` saw of pixels, to which later images are held: ``"range"``, and, at
+        ``"shares"`` of the images, their ``"lowest"``, ``"highest"``, ``"mean"`` and ``"span"``.
     n_features_in_ : int
         Values in an image.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -292,7 +295,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
                 self.n_components,
                 filters=self.filters,
                 hidden_units=self.hidden_units,
-                pixel_range=(float(images.min()), float(images.max())),
+                pixel_range=tuple(self.units_["range"]),
                 rng=network_rng,
                 dtype=self.dtype_policy,
             ),

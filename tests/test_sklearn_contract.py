@@ -6,6 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from support import contract
 
 from skdistort import DistortionGenerator, SiameseVerifier, TripletEmbedder
+from skdistort.networks import UnitLength
 from skdistort.verification import SoftmaxEmbedder
 
 TINY = {"epochs": 1, "filters": (2,), "random_state": 0}
@@ -18,7 +19,7 @@ ESTIMATORS = [
 # These fit many times over, so that the second one's embedder is a layer, which needs no training.
 EXTRA_ESTIMATORS = [
     ESTIMATORS[0],
-    DistortionGenerator(keras.layers.Flatten(), **TINY),
+    DistortionGenerator(keras.Sequential([keras.layers.Flatten(), UnitLength()]), **TINY),
     *ESTIMATORS[2:],
 ]
 

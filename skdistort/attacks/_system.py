@@ -11,6 +11,7 @@ from .._backend import keras
 from ..distortion._embedder import check_embedder, fit_embedder
 from ..images._layout import as_images, from_unit_range, restore_layout, split_layout
 from ..images._sources import joined
+from ..images._units import units_unchecked
 from ..keys import rotate_embeddings
 
 _KEY_BYTES = 16
@@ -138,8 +139,8 @@ class AttackedSystem:
             Embeddings.
         """
         rows = self._in_units(images).reshape(len(images), -1)
-        # F' may hold steps of its own, between which tables would not do.
-        with config_context(transform_output="default"):
+        # F' may hold steps of its own, between which tables would not do, and gets templates too.
+        with config_context(transform_output="default"), units_unchecked():
             found = np.asarray(self._embed_held_out(restore_layout(rows, self._layout)))
         if found.ndim != 2 or len(found) != len(images):
             raise ValueError(

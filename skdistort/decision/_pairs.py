@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from .._labels import encode_classes
+from ..exceptions import InputMismatchError
 from ..fusion import ScoreFusion
 from ..metrics import equal_error_rate
 from ._thresholds import check_strategy, choose_threshold
@@ -230,6 +231,31 @@ class PairScoringMixin:
         y = encode_classes(codes, y)
         left, right = np.triu_indices(len(codes), 1)
         return codes, y[left] == y[right]
+
+
+def refuse_without_length(embeddings):
+    """Raise if an embedding is zero or not finite, which must not pass as anybody's.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_samples, m)
+        Embeddings.
+
+    Raises
+    ------
+    InputMismatchError
+        If one is.
+    """
+    usable = np.isfinite(embeddings).all(axis=1) & embeddings.any(axis=1)
+    if not usable.all():
+        i = int(usable.argmin())
+        raise InputMismatchError(
+            f"Sample {i} has an embedding of length 0, or one that is not finite, which cannot be "
+            "compared: is it blank, or damaged?",
+            i,
+            "an embedding of length 0 or not finite",
+            "an embedding that has a length",
+        )
 
 
 def score_in_blocks(score, left, right, dtype=np.float32):

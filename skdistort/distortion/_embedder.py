@@ -5,13 +5,25 @@ F takes images of shape ``(n, height, width, channels)`` in the units of the dat
 How an embedder learns does not live here: see :mod:`skdistort.embedding`.
 """
 
+import warnings
+
+import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._backend import keras
 from ..embedding import TripletEmbedder
+from ..exceptions import InputMismatchError, InputMismatchWarning
+from ..images._units import hold_to_units
 from ..networks._stored import StoredNetwork
+
+# How far apart embeddings may be that rounding alone makes differ, in their largest component.
+_SAME = 1e-2
+# Components that vary less over images, in the largest, do not vary.
+_CONSTANT = 1e-6
+# How far from 1 a length may be.
+_UNIT = 0.01
 
 
 def check_embedder(embedder, image_shape):
@@ -59,6 +71,83 @@ def check_embedder(embedder, image_shape):
         ) from error
 
 
+def try_embedder(embedder, images):
+    """Try an embedder that is given on training images, before anything is trained.
+
+    Parameters
+    ----------
+    embedder : None, TripletEmbedder, FrozenEstimator, keras.Model or keras.layers.Layer
+        The parameter `embedder` of an estimator, valid; what is trained first is not tried.
+    images : ndarray of shape (n_samples, height, width, channels)
+        A few of the images.
+
+    Raises
+    ------
+    ValueError
+        If F gives NaN or infinite values, or the same for all images, is another once rebuilt
+        from its configuration, depends on the other images of a batch or on chance, or has no
+        gradient: G could learn nothing from it.
+    InputMismatchError
+        If the images are not in the units that the frozen embedder was fitted on.
+
+    Warns
+    -----
+    InputMismatchWarning
+        If embeddings are not of unit length, which `alpha` takes them to have.
+    """
+    if embedder is None or isinstance(embedder, TripletEmbedder):
+        return
+    if isinstance(embedder, FrozenEstimator):
+        units = getattr(embedder.estimator, "units_", None)
+        if units is not None:
+            try:
+                hold_to_units(units, images)
+            except InputMismatchError as error:
+                raise InputMismatchError(
+                    f"embedder was fitted on other images than X. Of some of them: {error}",
+                    seen=error.seen,
+                    expected=error.expected,
+                ) from error
+        stored = embedder.estimator.network_
+        embeddings = stored.predict(images, len(images))
+        model = stored.rebuild()
+    else:
+        model = _as_model(embedder, images.shape[1:])
+        given, alone = (
+            np.asarray(model.predict_on_batch(some), dtype=np.float32)
+            for some in (images, images[:1])
+        )
+        _compare_embeddings(
+            given[:1],
+            alone,
+            "embedder gives an image another embedding where other images are beside it, or by "
+            "chance",
+        )
+        stored = StoredNetwork(model)
+        embeddings = stored.predict(images, len(images))
+        _compare_embeddings(
+            given,
+            embeddings,
+            "embedder is another one once it is rebuilt from its configuration: a layer's "
+            "get_config leaves out a parameter",
+        )
+    _refuse_constant(embeddings, images)
+    if not _has_gradient(model, images):
+        raise ValueError(
+            "embedder has no gradient: its embeddings do not change with small changes of the "
+            "images, so that no generator can learn from it. Does a layer round or compare?"
+        )
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    if np.abs(lengths - 1).max() > _UNIT:
+        warnings.warn(
+            f"embedder gives vectors of length {lengths.min():.3g} to {lengths.max():.3g}. alpha "
+            "is a squared distance of vectors of length 1: end it in "
+            "skdistort.networks.UnitLength(), or choose alpha for these lengths.",
+            InputMismatchWarning,
+            stacklevel=2,
+        )
+
+
 def fit_embedder(embedder, images, y, *, defaults):
     """Get the trained network F, training an embedder first where that is asked for.
 
@@ -86,6 +175,65 @@ def fit_embedder(embedder, images, y, *, defaults):
     if isinstance(embedder, FrozenEstimator):
         return embedder.estimator.network_
     return StoredNetwork(_as_model(embedder, images.shape[1:]))
+
+
+def _compare_embeddings(given, again, what):
+    """Raise if embeddings that should be equal are not, but for rounding."""
+    if not np.isfinite(given).all():
+        i = int(np.isfinite(given).all(axis=1).argmin())
+        raise ValueError(f"embedder gives NaN or infinite values, such as for image {i} of X.")
+    scale = max(float(np.abs(given).max()), float(np.abs(again).max()))
+    difference = float(np.abs(given - again).max())
+    if difference > _SAME * scale:
+        raise ValueError(
+            f"{what}. Of the components of F(X), at most {scale:.3g}, some differ by "
+            f"{difference:.3g}."
+        )
+
+
+def _refuse_constant(embeddings, images):
+    """Raise if different images have the same embedding."""
+    if not np.isfinite(embeddings).all():
+        raise ValueError("embedder gives NaN or infinite values for images of X.")
+    spread = float(np.ptp(embeddings, axis=0).max())
+    scale = float(np.abs(embeddings).max())
+    if np.ptp(images, axis=0).max() > 0 and spread <= _CONSTANT * scale:
+        raise ValueError(
+            f"embedder is constant: the components of F(X) differ by {spread:.2g} at most over "
+            f"{len(images)} images, at a size of {scale:.2g}. Nobody could be told from another."
+        )
+
+
+def _has_gradient(model, images):
+    """Whether a small step on the images follows a gradient of F, on any backend."""
+    shift = _Shift(name="shift")
+    inputs = keras.layers.Input(images.shape[1:])
+    model.trainable = False
+    probe = keras.Model(inputs, model(shift(inputs), training=False))
+    # Towards the embeddings of other images, so that the loss is at no minimum.
+    targets = model.predict_on_batch(images)[::-1]
+    probe.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=True)
+    try:
+        with warnings.catch_warnings():
+            # TensorFlow's, where there is no gradient.
+            warnings.simplefilter("ignore")
+            probe.train_on_batch(images, targets)
+    except (ValueError, RuntimeError):
+        # Backends raise where nothing that is trained has a gradient.
+        return False
+    return bool(np.any(shift.get_weights()[0]))
+
+
+class _Shift(keras.layers.Layer):
+    """Adds a learned image."""
+
+    def build(self, input_shape):
+        """Make it; it is zero at first."""
+        self.shift = self.add_weight(shape=input_shape[1:], initializer="zeros", name="shift")
+
+    def call(self, x):
+        """Add it."""
+        return x + self.shift
 
 
 def _as_model(embedder, image_shape):

@@ -17,11 +17,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._backend import keras
 from .._labels import encode_classes
+from ..decision._pairs import refuse_without_length
 from ..distances import IMAGE_DISTANCES, check_image_distance
 from ..images._arrays import validate_array
-from ..images._layout import check_pixel_range, from_unit_range, restore_layout, to_unit_range
+from ..images._layout import (
+    check_pixel_range,
+    for_output,
+    from_unit_range,
+    restore_layout,
+    to_unit_range,
+)
 from ..images._sources import fill, is_stored, joined, pieces, some_images
 from ..images._streams import ImageStream
+from ..images._units import units_unchecked
 from ..images._validation import load_images, validate_training_images
 from ..keys import check_keys, rotate_embeddings
 from ..networks._stored import StoredNetwork
@@ -34,7 +42,7 @@ from ..training._base import (
 from ..training._batches import spawn_rng
 from ._batches import indexed_batches, streamed_batches
 from ._comparison import DistortionComparison, diagnose_distortion, overall_score
-from ._embedder import check_embedder, fit_embedder
+from ._embedder import check_embedder, fit_embedder, try_embedder
 from ._refinement import refine_templates
 from ._training import (
     TrainingCase,
@@ -47,6 +55,8 @@ from ._training import (
 # Enough to measure shares to a few per cent, few enough to cost nothing beside the training; of
 # large images as many as 16 MB hold, but some.
 _N_DIAGNOSED, _DIAGNOSED_VALUES, _FEWEST_DIAGNOSED = 256, 2**22, 8
+# Images that an embedder is tried on before the training.
+_N_TRIED = 16
 
 
 class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
@@ -149,6 +159,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         The range in use.
     image_shape_ : tuple of 3 int
         Height, width and channels of the images.
+    units_ : dict of str to list of float
+        What ``fit`` saw of pixels, to which later images are held: ``"range"``, and, at
+        ``"shares"`` of the images, their ``"lowest"``, ``"highest"``, ``"mean"`` and ``"span"``.
     n_features_in_ : int
         Values in an image.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -348,7 +361,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             self._in_layout(self._distort(images, keys_of_images), layout)
             for images, layout, keys_of_images in self._each_piece(X, keys)
         )
-        return joined(parts) if out is None else fill(out, parts, X)
+        return for_output(self, joined(parts) if out is None else fill(out, parts, X))
 
     def embed(self, X):
         """Embed images, plain or distorted, by the embedder F. No key takes part.
@@ -363,7 +376,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             Embeddings F(X).
         """
-        return joined(self._embed(images) for images, *_ in self._each_piece(X))
+        # Templates may look like no image that fit saw.
+        pieces = self._each_piece(X, units="refusals")
+        return joined(self._embed(images) for images, *_ in pieces)
 
     def embed_probe(self, X, keys=None):
         """Embed undistorted images as what templates are compared with.
@@ -380,10 +395,12 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             R_key F(X), near F(G(X)) under the same key; F(X) if the generator has no key.
         """
-        return joined(
+        probes = joined(
             self._under_keys(self._embed(images), keys_of_images)
             for images, _, keys_of_images in self._each_piece(X, keys)
         )
+        refuse_without_length(probes)
+        return probes
 
     def compare(self, X):
         """Distort images and put all that measures look at side by side.
@@ -458,7 +475,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         TypeError
             If a key is neither an int nor bytes.
         """
-        images, layout = self._load(templates)
+        with units_unchecked():
+            images, layout = self._load(templates)
         for keys in (old_keys, new_keys):
             self._check_keyed(check_keys(keys, len(images)))
         embeddings = rotate_embeddings(self._embed(images), old_keys, inverse=True)
@@ -477,6 +495,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         streamed = isinstance(images, ImageStream)
         check_image_distance(self.distance, self.image_shape_)
         self._check_key_and_embedder(images.with_triplets if streamed else y, goes_on)
+        if not goes_on:
+            try_embedder(self.embedder, some_images(images, _N_TRIED))
         labels = encode_classes(images, y) if self.train_embedder and not streamed else None
         rng = self._training_rng(one_pass)
         groups = images.batch_numbers if streamed else None
@@ -533,7 +553,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         """Settle what a training that goes on keeps: whether there is a key, the range, and F."""
         self.keyed_ = self.key is not None
         if isinstance(self.pixel_range, str):
-            self.pixel_range_ = float(images.min()), float(images.max())
+            self.pixel_range_ = tuple(self.units_["range"])
         else:
             self.pixel_range_ = check_pixel_range(self.pixel_range)
         self.embedder_ = fit_embedder(
@@ -611,7 +631,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 stacklevel=4,
             )
 
-    def _each_piece(self, X, keys=None):
+    def _each_piece(self, X, keys=None, units="all"):
         """Go through valid images, with their layout and keys, as many as memory should hold."""
         check_is_fitted(self)
         stored = is_stored(X)
@@ -621,7 +641,14 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             check_keys(keys, len(X))
         start = 0
         for piece, _ in pieces(X):
-            images, layout = validate_array(self, piece, reset=False, pixel_range=self.pixel_range)
+            images, layout = validate_array(
+                self,
+                piece,
+                reset=False,
+                pixel_range=self.pixel_range,
+                units=units,
+                first=start,
+            )
             stop = start + len(images)
             yield images, layout, keys if shared else keys[start:stop]
             start = stop

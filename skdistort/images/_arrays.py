@@ -1,16 +1,27 @@
 """Images in memory, checked once for all estimators that take images.
 
-`validate_array` is a function of the estimator, to which it gives `image_shape_` and
+`validate_array` is a function of the estimator, to which it gives `image_shape_`, `units_` and
 `n_features_in_` in ``fit``, and to which it holds later images. Keras-free.
 """
+
+import warnings
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from ..exceptions import InputMismatchWarning
 from ._layout import check_pixel_range, infer_image_shape, split_layout, with_channels
+from ._units import hold_to_units, learn_units, measure, warn_of_unused_range
+
+# No more channels than these are looked for on the wrong axis.
+_CHANNELS = (1, 2, 3, 4)
+# Shorter rows than these are features more likely than images.
+_LEAST_PIXELS = 32
 
 
-def validate_array(estimator, X, *, reset, dtype="float32", least=1, pixel_range=None):
+def validate_array(
+    estimator, X, *, reset, dtype="float32", least=1, pixel_range=None, units="all", first=0
+):
     """Check images in memory and bring them to ``(n, height, width, channels)``.
 
     Parameters
@@ -27,6 +38,10 @@ def validate_array(estimator, X, *, reset, dtype="float32", least=1, pixel_range
         The fewest images.
     pixel_range : tuple of 2 float or "auto" or None, default=None
         Values that pixels must not leave, if they are numbers.
+    units : {"all", "refusals", "none"}, default="all"
+        Whether to learn the units of images, or to hold X to them; "refusals" warns of nothing.
+    first : int, default=0
+        The number of the first image, for messages.
 
     Returns
     -------
@@ -50,6 +65,8 @@ def validate_array(estimator, X, *, reset, dtype="float32", least=1, pixel_range
     rows = validate_data(estimator, rows, dtype=dtype, reset=reset, ensure_min_samples=least)
     if reset:
         estimator.image_shape_ = infer_image_shape(rows.shape[1], layout, estimator.image_shape)
+        if estimator.image_shape is None:
+            _warn_of_layout(layout, rows.shape[1], estimator.image_shape_)
     if pixel_range is not None and not isinstance(pixel_range, str):
         low, high = np.float32(check_pixel_range(pixel_range))
         if rows.min() < low or rows.max() > high:
@@ -57,4 +74,53 @@ def validate_array(estimator, X, *, reset, dtype="float32", least=1, pixel_range
                 f"X has pixels from {rows.min():g} to {rows.max():g}, outside "
                 f"pixel_range=({low:g}, {high:g})."
             )
+    if units != "none":
+        # What goes on from an earlier fit has that one's scaling of pixels.
+        goes_on = getattr(estimator, "warm_start", False)
+        if hasattr(estimator, "units_") and (not reset or goes_on):
+            hold_to_units(estimator.units_, rows, first, doubts=units == "all")
+        if reset:
+            settle_units(estimator, measure(rows), pixel_range)
     return rows.reshape(len(rows), *estimator.image_shape_), layout
+
+
+def settle_units(estimator, measured, pixel_range=None):
+    """Give an estimator the units of the images it is fitted on, and warn of outliers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It comes to have `units_`.
+    measured : ndarray of shape (3, n_samples)
+        What :func:`skdistort.images._units.measure` gives for all the images.
+    pixel_range : tuple of 2 float or "auto" or None, default=None
+        The range that pixels are said to have, if it is one of numbers.
+    """
+    estimator.units_, outliers = learn_units(measured)
+    stated = None if isinstance(pixel_range, (str, type(None))) else check_pixel_range(pixel_range)
+    warn_of_unused_range(estimator.units_, outliers, stated)
+
+
+def _warn_of_layout(layout, n_features, shape):
+    """Warn of images whose layout may be another than what was made of it."""
+    doubt = None
+    if layout is None:
+        if shape[0] == 1 and n_features >= _LEAST_PIXELS:
+            doubt = (
+                f"X has flat rows of {n_features} values, which is no square: they are taken for "
+                f"images of one row of pixels. Give image_shape, such as (height, width, "
+                f"channels), or image_shape=(1, {n_features}) if that is what they are."
+            )
+    elif len(layout) == 3 and layout[0] in _CHANNELS and min(layout[1:]) > max(_CHANNELS):
+        doubt = (
+            f"X has images of shape {layout}, which is taken for {layout[0]} row(s) of pixels in "
+            f"{layout[2]} channels. If channels come first, give np.moveaxis(X, 1, -1); if not, "
+            f"image_shape={tuple(layout)} says so."
+        )
+    elif len(layout) == 2 and layout[1] in (3, 4) and layout[0] > max(_CHANNELS):
+        doubt = (
+            f"X has grey images of {layout[0]} rows of {layout[1]} pixels. If it is one image in "
+            f"colour, give X[None]; if not, image_shape={tuple(layout)} says so."
+        )
+    if doubt:
+        warnings.warn(doubt, InputMismatchWarning, stacklevel=2)

@@ -8,6 +8,7 @@ from math import isqrt, prod
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils._set_output import _get_output_config
 
 
 def split_layout(X):
@@ -51,6 +52,25 @@ def restore_layout(rows, layout):
         The same values.
     """
     return rows if layout is None else rows.reshape(len(rows), *layout)
+
+
+def for_output(estimator, images):
+    """Flatten what ``transform`` gives where a table is asked for, which has flat rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose ``transform`` gives the images.
+    images : ndarray of shape (n_samples, ...)
+        Images in the layout of the data.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), or that of images
+        The same values.
+    """
+    in_table = _get_output_config("transform", estimator)["dense"] != "default"
+    return images.reshape(len(images), -1) if in_table else images
 
 
 def infer_image_shape(n_features, layout=None, image_shape=None):

@@ -9,9 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._backend import keras
 from .._labels import encode_classes
-from ._arrays import validate_array
+from ._arrays import settle_units, validate_array
 from ._sources import StoredImages, is_stored, pieces
 from ._streams import ImageStream
+from ._units import hold_to_units, measure
 
 
 def validate_images(estimator, X, *, reset, pixel_range=None):
@@ -104,21 +105,32 @@ def load_images(estimator, X, *, pixel_range=None):
 
 def _survey(estimator, X, reset, pixel_range):
     """Check images that are not in memory, piece by piece."""
-    sizes, lows, highs, with_triplets = [], [], [], []
+    sizes, measured, with_triplets = [], [], []
+    goes_on = reset and getattr(estimator, "warm_start", False)
+    earlier = getattr(estimator, "units_", None) if goes_on else None
     for piece, classes in pieces(X):
         images, _ = validate_array(
-            estimator, piece, reset=reset and not sizes, pixel_range=pixel_range
+            estimator,
+            piece,
+            reset=reset and not sizes,
+            pixel_range=pixel_range,
+            units="none" if reset else "all",
+            first=sum(sizes),
         )
+        if earlier is not None:
+            hold_to_units(earlier, images, sum(sizes))
         sizes.append(len(images))
-        lows.append(float(images.min()))
-        highs.append(float(images.max()))
+        measured.append(measure(images))
         if classes is not None:
             counts = np.bincount(encode_classes(images, classes, name="the y of a batch of X"))
             with_triplets.append(len(counts) > 1 and max(counts) > 1)
     least = 2 if reset else 1
     if sum(sizes) < least:
         raise ValueError(f"X has {sum(sizes)} sample(s), a minimum of {least} is required.")
-    limits = min(lows), max(highs)
+    measured = np.concatenate(measured, axis=1)
+    if reset:
+        settle_units(estimator, measured, pixel_range)
+    limits = float(measured[0].min()), float(measured[1].max())
     if not isinstance(X, keras.utils.PyDataset):
         return StoredImages(X, estimator.image_shape_, limits)
     labelled = len(with_triplets) == len(sizes)

@@ -260,10 +260,12 @@ def _check_set(name, embeddings, label_name, labels):
 
 def _normalised(name, embeddings):
     """Scale every embedding to length 1."""
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    if not lengths.all():
-        raise ValueError(f"{name}[{int(lengths.argmin())}] is all zero: its cosine is not defined.")
-    return embeddings / lengths
+    # Squares of very large or small components would leave the range of floats.
+    largest = np.abs(embeddings).max(axis=1, keepdims=True, initial=0)
+    if not largest.all():
+        raise ValueError(f"{name}[{int(largest.argmin())}] is all zero: its cosine is not defined.")
+    scaled = embeddings / largest
+    return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
 
 
 def _cosines(A, B):

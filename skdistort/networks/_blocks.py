@@ -15,6 +15,9 @@ from .._backend import keras
 
 layers = keras.layers
 
+# Told to each layer that asks, so that Keras's global setting changes no network.
+CHANNELS_LAST = {"data_format": "channels_last"}
+
 # Slope of LeakyReLU, paper A section 4.2.
 _SLOPE = 0.01
 # Keras's default of 0.99 needs hundreds of steps before inference matches training.
@@ -50,6 +53,7 @@ def conv_block(x, maps, rng, dtype, name):
             kernel_initializer=he_normal(rng),
             dtype=dtype,
             name=f"{name}_conv{i}",
+            **CHANNELS_LAST,
         )(x)
         x = normalise_and_activate(x, dtype, f"{name}_norm{i}")
     return x
@@ -107,6 +111,7 @@ def upsample(x, maps, rng, dtype, level):
         kernel_initializer=he_normal(rng),
         dtype=dtype,
         name=f"upsampling{level}",
+        **CHANNELS_LAST,
     )(x)
 
 
@@ -134,4 +139,5 @@ def to_pixels(x, channels, rng):
         kernel_initializer=keras.initializers.GlorotUniform(draw_seed(rng)),
         dtype="float32",
         name="pixels",
+        **CHANNELS_LAST,
     )(x)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, hidden_layer, to_pixels, upsample
+from ._blocks import CHANNELS_LAST, conv_block, hidden_layer, to_pixels, upsample
 
 layers = keras.layers
 
@@ -56,5 +56,5 @@ def build_decoder(
         x = upsample(x, filters[i - 1], rng, dtype, i)
         x = conv_block(x, filters[i - 1], rng, dtype, f"up{i}")
     padding = [(0, rows * factor - height), (0, columns * factor - width)]
-    x = layers.Cropping2D(padding, dtype="float32")(to_pixels(x, channels, rng))
+    x = layers.Cropping2D(padding, dtype="float32", **CHANNELS_LAST)(to_pixels(x, channels, rng))
     return keras.Model(inputs, x)

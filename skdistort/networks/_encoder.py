@@ -11,7 +11,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, hidden_layer, linear_layer
+from ._blocks import CHANNELS_LAST, conv_block, hidden_layer, linear_layer
 from ._layers import UnitLength, scale_pixels
 
 layers = keras.layers
@@ -61,8 +61,8 @@ def build_encoder(
     x = scale_pixels(x, scale, -low * scale)
     for i, maps in enumerate(filters, 1):
         x = conv_block(x, maps, rng, dtype, f"level{i}")
-        x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)
-    x = layers.Flatten(dtype=dtype)(x)
+        x = layers.MaxPooling2D(2, padding="same", dtype=dtype, **CHANNELS_LAST)(x)
+    x = layers.Flatten(dtype=dtype, **CHANNELS_LAST)(x)
     x = hidden_layer(x, hidden_units, rng, dtype, "hidden")
     x = linear_layer(x, n_components, rng, "projection")
     return keras.Model(inputs, UnitLength(dtype="float32")(x))

@@ -10,17 +10,21 @@ from .._typing import Tensor
 
 layers = keras.layers
 
+# Components below it are as good as zero.
+_FLOOR = 1e-6
+
 
 @keras.saving.register_keras_serializable(package="skdistort")
 class UnitLength(layers.Layer):
     """Scale vectors to unit length: ``x / sqrt(||x||^2 + eps)`` (paper A, section 2.3).
 
-    Unlike ``keras.layers.UnitNormalization``, the gradient at the zero vector is finite.
+    Unlike ``keras.layers.UnitNormalization``, the gradient at the zero vector is finite, and no
+    square leaves the range of floats: a vector is divided by its largest component first.
 
     Parameters
     ----------
     epsilon : float, default=1e-12
-        Added to the squared norm.
+        Added to the squared norm of what is left then.
     **kwargs : dict
         What every Keras layer takes (name, dtype, ...).
     """
@@ -31,6 +35,10 @@ class UnitLength(layers.Layer):
 
     def call(self, x):
         """Normalise along the last axis."""
+        # Its length does not change the result, so that it needs no gradient of its own. The floor
+        # keeps that at the zero vector finite.
+        largest = keras.ops.max(keras.ops.abs(x), axis=-1, keepdims=True)
+        x = x / keras.ops.stop_gradient(keras.ops.maximum(largest, _FLOOR))
         square = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
         # Not rsqrt, whose vectorised form rounds differently from the one for a row left over.
         return x / keras.ops.sqrt(square + self.epsilon)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from .._backend import keras
+from ..exceptions import InputMismatchError
 from ..images._layout import row_multiple
 from ._pool import ModelPool, architecture
 
@@ -92,7 +93,27 @@ class StoredNetwork:
                 predictor.weights = self.weights
             found = _apply(predictor.model, padded, batch_size)[: len(X)]
         # A network of the caller's own may end in a lower precision.
-        return found.astype(np.float32, copy=False)
+        found = found.astype(np.float32, copy=False)
+        # A sum tells, and is faster than a look at each value; one too large is no NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = not np.isfinite(found.sum())
+        if suspect:
+            self._refuse_not_finite(found)
+        return found
+
+    def _refuse_not_finite(self, found):
+        """Raise if a result is NaN or infinite, and say whether the weights are to blame."""
+        finite = np.isfinite(found.reshape(len(found), -1)).all(axis=1)
+        if finite.all():
+            return
+        i = int(finite.argmin())
+        refuse_bad_weights(self.weights)
+        raise InputMismatchError(
+            f"The network gives NaN or infinite values for sample {i} of those it is given.",
+            i,
+            "a result that is NaN or infinite",
+            "finite numbers",
+        )
 
     @property
     def architecture(self):
@@ -117,6 +138,27 @@ class StoredNetwork:
 
     def __getstate__(self):
         return {"config": self.config, "weights": self.weights}
+
+
+def refuse_bad_weights(weights):
+    """Raise if weights are NaN or infinite, which no training leaves.
+
+    Parameters
+    ----------
+    weights : list of ndarray
+        Weights of a network.
+
+    Raises
+    ------
+    ValueError
+        If one is.
+    """
+    for i, weight in enumerate(weights):
+        if weight.dtype.kind not in "iub" and not np.isfinite(weight).all():
+            raise ValueError(
+                f"The network has weights that are NaN or infinite (array {i}, of shape "
+                f"{weight.shape}): it cannot be used. Train it again, or load another file."
+            )
 
 
 def _apply(model, X, batch_size):

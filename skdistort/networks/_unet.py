@@ -11,7 +11,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, to_pixels, upsample
+from ._blocks import CHANNELS_LAST, conv_block, to_pixels, upsample
 
 layers = keras.layers
 
@@ -55,16 +55,16 @@ def build_unet(
     factor = 2 ** (len(filters) - 1)
     padding = [(0, -size % factor) for size in (height, width)]
     x = inputs = layers.Input(image_shape)
-    x = layers.ZeroPadding2D(padding, dtype=dtype)(x)
+    x = layers.ZeroPadding2D(padding, dtype=dtype, **CHANNELS_LAST)(x)
     skips = []
     for i, maps in enumerate(filters[:-1], 1):
         x = conv_block(x, maps, rng, dtype, f"down{i}")
         skips.append(x)
-        x = layers.MaxPooling2D(2, dtype=dtype)(x)
+        x = layers.MaxPooling2D(2, dtype=dtype, **CHANNELS_LAST)(x)
     x = conv_block(x, filters[-1], rng, dtype, "bottom")
     for i in range(len(skips), 0, -1):
         x = upsample(x, filters[i - 1], rng, dtype, i)
         x = layers.Concatenate(dtype=dtype)([x, skips[i - 1]])
         x = conv_block(x, filters[i - 1], rng, dtype, f"up{i}")
-    x = layers.Cropping2D(padding, dtype="float32")(to_pixels(x, channels, rng))
+    x = layers.Cropping2D(padding, dtype="float32", **CHANNELS_LAST)(to_pixels(x, channels, rng))
     return keras.Model(inputs, x, name=name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._backend import keras
 from .._typing import Model
-from ._blocks import conv_block, hidden_layer, linear_layer
+from ._blocks import CHANNELS_LAST, conv_block, hidden_layer, linear_layer
 from ._layers import SelfAttentivePooling, UnitLength
 
 layers = keras.layers
@@ -65,7 +65,7 @@ def build_vgg_encoder(
     x = inputs = layers.Input(image_shape)
     for i, maps in enumerate(filters, 1):
         x = conv_block(x, maps, rng, dtype, f"level{i}")
-        x = layers.MaxPooling2D(2, padding="same", dtype=dtype)(x)
+        x = layers.MaxPooling2D(2, padding="same", dtype=dtype, **CHANNELS_LAST)(x)
     height, width, maps = x.shape[1:]
     x = layers.Permute((2, 1, 3), dtype=dtype)(x)
     x = layers.Reshape((width, height * maps), dtype=dtype)(x)

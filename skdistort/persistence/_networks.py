@@ -12,7 +12,7 @@ from .._backend import keras
 
 # Registers the layers in `_OUR_LAYERS`, without which Keras would look for them by module.
 from ..networks import PixelScaling, SelfAttentivePooling, UnitLength
-from ..networks._stored import StoredNetwork, without_compilation
+from ..networks._stored import StoredNetwork, refuse_bad_weights, without_compilation
 from ..onnx._layers import LAYERS as _ONNX_LAYERS
 
 _OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength, *_ONNX_LAYERS)
@@ -117,8 +117,14 @@ def build_keras_object(config, weights):
     -------
     keras.layers.Layer
         The layer or model.
+
+    Raises
+    ------
+    ValueError
+        If a weight is NaN or infinite.
     """
     layer = keras.saving.deserialize_keras_object(json.loads(config))
+    refuse_bad_weights(weights)
     layer.set_weights(weights)
     return layer
 
@@ -137,7 +143,13 @@ def make_stored_network(config, weights):
     -------
     StoredNetwork
         The network, not built yet.
+
+    Raises
+    ------
+    ValueError
+        If a weight is NaN or infinite.
     """
+    refuse_bad_weights(weights)
     network = StoredNetwork.__new__(StoredNetwork)
     network.config, network.weights = config, weights
     return network

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..images._arrays import validate_array
-from ..images._layout import restore_layout
+from ..images._layout import for_output, restore_layout
 from ..persistence import PersistenceMixin
 
 
@@ -123,7 +123,7 @@ class _ImageFilter(OneToOneFeatureMixin, TransformerMixin, PersistenceMixin, Bas
         check_is_fitted(self)
         images, layout = validate_array(self, X, reset=False, dtype=[np.float64, np.float32])
         filtered = self._filter(images)
-        return restore_layout(filtered.reshape(len(filtered), -1), layout)
+        return for_output(self, restore_layout(filtered.reshape(len(filtered), -1), layout))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -146,6 +146,9 @@ class GaussianBlur(_ImageFilter):
     ----------
     image_shape_ : tuple of 3 int
         Height, width and channels of the images.
+    units_ : dict of str to list of float
+        What ``fit`` saw of pixels, to which later images are held: ``"range"``, and, at
+        ``"shares"`` of the images, their ``"lowest"``, ``"highest"``, ``"mean"`` and ``"span"``.
     n_features_in_ : int
         Values in an image.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -195,6 +198,9 @@ class Pixelation(_ImageFilter):
     ----------
     image_shape_ : tuple of 3 int
         Height, width and channels of the images.
+    units_ : dict of str to list of float
+        What ``fit`` saw of pixels, to which later images are held: ``"range"``, and, at
+        ``"shares"`` of the images, their ``"lowest"``, ``"highest"``, ``"mean"`` and ``"span"``.
     n_features_in_ : int
         Values in an image.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -5,12 +5,14 @@ What becomes of an image is in :mod:`skdistort.templates._eight_bit`, the file i
 """
 
 import secrets
+import unicodedata
 from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted
 
+from ..decision._pairs import refuse_without_length
 from ..decision._thresholds import check_strategy, choose_threshold
 from ..distortion import DistortionGenerator
 from ..keys import check_keys, key_check, rotate_embeddings
@@ -62,6 +64,8 @@ class TemplateStore:
     With a key, a template is no use as a probe, and `rotate` makes a copied one useless. Keys are
     given with each call, or stand in the generator's `key`; the file holds none, only a salted
     hash of each, by which `rotate` tells its templates and against which a guess can be tried.
+
+    Unicode has several forms of one name; an id is kept, and given back, in the composed one (NFC).
 
     `revoke` fills the room of a template in the file and its log with zeros. A file system or a
     drive may keep what was there, and unused parts of the file the text of a revoked id.
@@ -134,6 +138,8 @@ class TemplateStore:
         """
         ids = _check_ids(ids, X)
         templates = _eight_bit.make_templates(self.generator, X, keys)
+        # Such a template would be as near to one person as to another.
+        refuse_without_length(_eight_bit.embed_templates(self.generator, templates))
         images = (image.tobytes() for image in templates)
         self._database.add(zip(ids, images, self._key_checks(keys, len(ids)), strict=True))
 
@@ -250,7 +256,7 @@ class TemplateStore:
             If another process was reading for so long that its log could not be emptied. The id
             is revoked all the same; the bytes go with the next change or when the store opens.
         """
-        _check_id(id)
+        id = _check_id(id)
         if self._database.remove(id) == 0:
             raise KeyError(f"{id!r} is not enrolled.")
 
@@ -286,7 +292,7 @@ class TemplateStore:
             As in `revoke`, after a transaction that is done: call it again.
         """
         if id is not None:
-            _check_id(id)
+            id = _check_id(id)
         if not self.generator.keyed_:
             raise ValueError("Only templates under a key can be rotated; the generator has none.")
         key = self.generator.key if key is None else key
@@ -415,17 +421,17 @@ def _check_ids(ids, X):
     """Validate ids, one for each image; a list of str."""
     if isinstance(ids, (str, bytes)):
         raise TypeError(f"ids must be a sequence of str, got a single {type(ids).__name__}.")
-    ids = list(ids)
-    for id in ids:
-        _check_id(id)
+    ids = [_check_id(id) for id in ids]
     if len(ids) != _num_samples(X):
         raise ValueError(f"ids has {len(ids)} entries for {_num_samples(X)} images.")
     return ids
 
 
 def _check_id(id):
-    """Validate one id: a str that can be written."""
+    """Validate one id, a str that can be written; its composed form (NFC)."""
     if not isinstance(id, str):
         raise TypeError(f"an id must be a str, got {id!r} of type {type(id).__name__}.")
     if any("\ud800" <= character <= "\udfff" for character in id):
         raise ValueError(f"an id must be text that UTF-8 can hold, got {id!r}.")
+    # A name typed on one system and read from a file of another is one name.
+    return unicodedata.normalize("NFC", id)

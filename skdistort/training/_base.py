@@ -132,10 +132,12 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
     def _encode(self, X):
         """Apply the network to images, as many at a time as memory should hold."""
         check_is_fitted(self)
-        return joined(
-            self.network_.predict(validate_array(self, piece, reset=False)[0], self.batch_size)
-            for piece, _ in pieces(X)
-        )
+        codes, first = [], 0
+        for piece, _ in pieces(X):
+            images, _ = validate_array(self, piece, reset=False, first=first)
+            codes.append(self.network_.predict(images, self.batch_size))
+            first += len(images)
+        return joined(codes)
 
 
 def _architecture(network):
@@ -158,12 +160,30 @@ def check_training(estimator):
     TypeError
         If its `callbacks` are none of Keras's.
     ValueError
-        If its `filters` are no positive integers.
+        If its `filters` are no positive integers, or a callback would save the model that is
+        trained as a whole, which Keras cannot.
     """
     for callback in estimator.callbacks or ():
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"callbacks must hold Keras callbacks, got {callback!r}.")
+        _refuse_whole_checkpoints(callback)
     check_filters(estimator.filters)
+
+
+def _refuse_whole_checkpoints(callback):
+    """Raise if a callback saves more than weights: what is trained holds the loss, too."""
+    whole = isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only
+    # Newer releases of Keras have it.
+    orbax = getattr(keras.callbacks, "OrbaxCheckpoint", None)
+    if orbax is not None and isinstance(callback, orbax):
+        whole = not callback.save_weights_only
+    if whole:
+        raise ValueError(
+            f"callbacks holds a {type(callback).__name__} that saves whole models, but what is "
+            "trained is a network with its loss, which Keras cannot save. Give it "
+            "save_weights_only=True (and a path that ends in .weights.h5), or BackupAndRestore to "
+            "go on after an interruption; save() of the fitted estimator writes it whole."
+        )
 
 
 def all_or_nothing(fit):

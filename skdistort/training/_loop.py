@@ -73,6 +73,8 @@ class TrainingModel(keras.Model):
         }
         self._schedule = schedule
         self._trackers = [keras.metrics.Mean(name=name) for name in part_names]
+        # All its variables are there, which callbacks that restore weights ask for.
+        self.built = True
 
     def call(self, x, training=None):
         """Apply the network."""

@@ -6,7 +6,7 @@ The networks are in :mod:`skdistort.networks`, the losses proper in :mod:`skdist
 import numpy as np
 
 from .._backend import keras
-from ..decision._pairs import score_in_blocks
+from ..decision._pairs import refuse_without_length, score_in_blocks
 from ..losses import pair_cross_entropy, stacked_triplet_loss
 
 
@@ -103,7 +103,13 @@ def score_by_cosine(codes, left, right):
     -------
     ndarray of shape (n_pairs,), dtype float32
         Cosines, in ``[-1, 1]``.
+
+    Raises
+    ------
+    InputMismatchError
+        If an embedding has no length.
     """
+    refuse_without_length(codes)
     return score_in_blocks(
         lambda a, b: np.clip(np.einsum("ij,ij->i", codes[a], codes[b]), -1.0, 1.0), left, right
     )

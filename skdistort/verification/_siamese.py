@@ -111,6 +111,9 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         How :meth:`verify_proba` reads scores, after :meth:`calibrate_probability`.
     image_shape_ : tuple of 3 int
         Height, width and channels of the samples.
+    units_ : dict of str to list of float
+        What ``fit`` saw of pixels, to which later images are held: ``"range"``, and, at
+        ``"shares"`` of the images, their ``"lowest"``, ``"highest"``, ``"mean"`` and ``"span"``.
     n_features_in_ : int
         Values in a sample.
     feature_names_in_ : ndarray of shape (n_features_in_,)

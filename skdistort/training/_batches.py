@@ -405,3 +405,49 @@ class StreamedBatches(keras.utils.PyDataset):
         """Let go of the data. There are no batches any more."""
         self._stream = self._prepare = None
         self._numbers = ()
+
+
+class AugmentedBatches(keras.utils.PyDataset):
+    """Batches whose images are changed at random, anew in every epoch.
+
+    Parameters
+    ----------
+    batches : IndexedBatches or StreamedBatches
+        Batches ``(images, ...)``.
+    augmentation : ImageAugmentation
+        The changes.
+    pixel_range : tuple of 2 float
+        The darkest and brightest value that a pixel can have.
+    rng : numpy.random.RandomState
+        Source of the seed of what each batch draws.
+    """
+
+    def __init__(self, batches, augmentation, pixel_range, rng):
+        super().__init__(**loading_options(batches))
+        self._batches = batches
+        self._augmentation = augmentation
+        self._pixel_range = pixel_range
+        self._seed = rng.randint(2**31 - 1)
+        self._epoch = 0
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        images, *rest = self._batches[index]
+        # Of its own, so that batches read by several threads draw the same in any order.
+        rng = np.random.RandomState([self._seed, self._epoch, index])
+        return self._augmentation.apply(images, rng, self._pixel_range), *rest
+
+    def on_epoch_begin(self):
+        """Let the batches do what they do."""
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Let the batches do what they do, and change images in other ways."""
+        self._epoch += 1
+        self._batches.on_epoch_end()
+
+    def release(self):
+        """Let go of the data. There are no batches any more."""
+        self._batches.release()

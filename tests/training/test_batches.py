@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.stored import Batches
 
-from skdistort.training._batches import IndexedBatches, draw_balanced, draw_shuffled, draw_triplets
+from skdistort.images import ImageAugmentation
+from skdistort.images._streams import ImageStream
+from skdistort.training._batches import (
+    AugmentedBatches,
+    IndexedBatches,
+    draw_balanced,
+    draw_shuffled,
+    draw_triplets,
+)
+from skdistort.training._collapse import _drawn_images, embedding_spread
 
 pytestmark = pytest.mark.fast
 
@@ -275,3 +285,69 @@ def test_validation_batches_stay():
     before = read(batches)
     batches.on_epoch_end()
     assert read(batches) == before
+
+
+def read_images(batches):
+    return [batches[i][0] for i in range(len(batches))]
+
+
+def augmented(seed, redraw=True):
+    images = rng_of(1).random_sample((10, 6, 6, 1)).astype(np.float32)
+    inner = IndexedBatches(
+        lambda rng: draw_shuffled(rng, 10, 4),
+        lambda rows: (images[rows], rows),
+        rng_of(seed),
+        redraw,
+    )
+    augmentation = ImageAugmentation(shift=0.2, flip=True)
+    return inner, AugmentedBatches(inner, augmentation, (0.0, 1.0), rng_of(seed))
+
+
+def test_augmented_batches_change_images_anew_in_every_epoch_and_nothing_else():
+    inner, batches = augmented(0)
+    first, rows = read_images(batches), [inner[i][1] for i in range(3)]
+    assert all((batches[i][1] == rows[i]).all() for i in range(3))
+    assert all((a != b).any() for a, b in zip(first, read_images(inner), strict=True))
+    # In any order, and as often as they are read.
+    assert (batches[2][0] == first[2]).all()
+    batches.on_epoch_end()
+    assert (inner[0][1] != rows[0]).any()
+    again, other = augmented(0)[1], augmented(1)[1]
+    assert all((a == b).all() for a, b in zip(first, read_images(again), strict=True))
+    assert (read_images(other)[0] != first[0]).any()
+    again.on_epoch_end()
+    assert (read_images(again)[1] == read_images(batches)[1]).all()
+
+
+def test_the_same_rows_are_changed_otherwise_in_the_next_epoch():
+    _, batches = augmented(0, redraw=False)
+    first = read_images(batches)
+    batches.on_epoch_end()
+    assert (read_images(batches)[0] != first[0]).any()
+    batches.release()
+    assert len(batches) == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "spread"),
+    [
+        (np.eye(5), 0.8),
+        (7 * np.eye(5), 0.8),
+        (np.ones((5, 3)), 0),
+        (np.zeros((5, 3)), 0),
+        ([[1, 0], [-1, 0]], 1),
+    ],
+)
+def test_spread_of_embeddings(vectors, spread):
+    assert embedding_spread(np.array(vectors)) == pytest.approx(spread)
+
+
+def test_images_of_all_classes_are_looked_at_in_any_order():
+    for classes in (np.arange(2560) % 10, np.repeat(np.arange(10), 256)):
+        assert len(set(_drawn_images(classes, 200))) == 10
+
+
+def test_a_stream_of_sorted_images_is_looked_at_all_over():
+    dataset = Batches(np.repeat(np.arange(20.0), 10)[:, None, None, None], size=10)
+    stream = ImageStream(dataset, (1, 1, 1), (0.0, 19.0), [10] * 20, None)
+    assert len(set(_drawn_images(stream, 32).ravel())) == 16

@@ -13,6 +13,7 @@ from sklearn.utils.validation import column_or_1d
 
 from ._backend import keras
 from ._labels import as_labels, encode_classes
+from .images._augmentation import PRESETS, ImageAugmentation, as_augmentation
 from .images._streams import ImageStream
 from .images._validation import validate_training_images
 from .losses import batch_triplet_loss, stacked_triplet_loss
@@ -24,7 +25,16 @@ from .selection import select_clients_and_impostors
 from .selection._space import fit_selection_space
 from .training import _batches
 from .training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
-from .training._batches import StreamedBatches, spawn_rng, triplet_batches
+from .training._batches import (
+    AugmentedBatches,
+    StreamedBatches,
+    spawn_rng,
+    triplet_batches,
+)
+from .training._collapse import warn_of_collapse
+
+# Passes over the data by default, and the batches that they come to at least.
+_EPOCHS, _FEWEST_BATCHES = 10, 500
 
 
 class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
@@ -44,8 +54,15 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
     miner : {"all", "hard", "random", "semi-hard"}, default="all"
         Which triplets of a labelled batch count, see :func:`skdistort.mining.mine_triplets`.
     samples_per_class : int, default=8
-        The fewest samples of a class in a labelled batch; a batch holds
-        ``batch_size // samples_per_class`` classes, or all if there are fewer.
+        Samples of a class in a labelled batch, or all of the class if there are fewer; more where
+        all classes together would not fill the batch. Samples that are alone in their class are
+        negatives only.
+    augmentation : {"digits", "photos"}, ImageAugmentation or None, default=None
+        How images are changed at random while they are learned from. ``"photos"`` mirrors, moves,
+        scales and turns, changes contrast and brightness, and paints over a rectangle in every
+        other image: for a few photos a person, of faces that look straight. ``"digits"`` moves,
+        scales and turns a little, and leaves what makes one digit another. See
+        :class:`skdistort.images.ImageAugmentation`.
     filters : tuple of int, default=(16, 32, 64)
         Convolution maps of each level of the network.
     hidden_units : int, default=128
@@ -64,10 +81,11 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of flat rows. None infers it, see
         Notes.
-    epochs : int, default=10
-        Passes over the data.
+    epochs : int or "auto", default="auto"
+        Passes over the data. "auto" makes 10, or as many as come to 500 batches: a few hundred
+        images need more passes than many thousand.
     batch_size : int, default=120
-        Images in a batch. All miners but "hard" hold ``batch_size ** 3`` numbers.
+        Images in a batch, or all if there are fewer.
     learning_rate : float, default=2e-3
         Adam's learning rate at the start. (Paper A: 5e-5, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
@@ -144,6 +162,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         "margin": [Interval(Real, 0, None, closed="left")],
         "miner": [StrOptions(set(MINERS))],
         "samples_per_class": [Interval(Integral, 2, None, closed="left")],
+        "augmentation": [StrOptions(set(PRESETS)), ImageAugmentation, None],
+        "epochs": [*TRAINING_CONSTRAINTS["epochs"], StrOptions({"auto"})],
         "filters": ["array-like"],
         "hidden_units": [Interval(Integral, 1, None, closed="left")],
         "selection_space": [HasMethods(["fit", "transform"]), None],
@@ -159,6 +179,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         margin=1.0,
         miner="all",
         samples_per_class=8,
+        augmentation=None,
         filters=(16, 32, 64),
         hidden_units=128,
         selection_space=None,
@@ -166,7 +187,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         client_threshold=0.2,
         impostor_threshold=0.0,
         image_shape=None,
-        epochs=10,
+        epochs="auto",
         batch_size=120,
         learning_rate=2e-3,
         schedule="cosine",
@@ -182,6 +203,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         self.margin = margin
         self.miner = miner
         self.samples_per_class = samples_per_class
+        self.augmentation = augmentation
         self.filters = filters
         self.hidden_units = hidden_units
         self.selection_space = selection_space
@@ -226,8 +248,15 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             with two samples; without labels, no sample with a client and an impostor.
         FloatingPointError
             If the loss or a weight became NaN or infinite.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If all training images have next to the same embedding.
         """
-        return self._fit(X, y)
+        images = self._fit(X, y)
+        warn_of_collapse(self.network_, images, self.batch_size, stacklevel=3)
+        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -235,7 +264,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
 
         The first call starts as ``fit`` does. Later ones keep the pixel scaling of the first; they
         know nothing of earlier images, and Adam's averages of gradients start anew in each.
-        `epochs`, `schedule`, `validation_fraction` and `patience` play no part.
+        `epochs`, `schedule`, `validation_fraction` and `patience` play no part, and nothing warns
+        of a collapse.
 
         Parameters
         ----------
@@ -254,13 +284,16 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         ValueError, FloatingPointError
             As ``fit``; also if the images have another shape than before.
         """
-        return self._fit(X, y, one_pass=True)
+        self._fit(X, y, one_pass=True)
+        return self
 
     @all_or_nothing
     def _fit(self, X, y, one_pass=False):
+        """Train F, and return the images."""
         reset = not (one_pass and hasattr(self, "network_"))
         images = validate_training_images(self, X, y, reset=reset)
         check_training(self)
+        augmentation = as_augmentation(self.augmentation)
         streamed = isinstance(images, ImageStream)
         if streamed and images.with_triplets is None:
             raise ValueError(
@@ -282,10 +315,13 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             make_batches = partial(StreamedBatches, images, _with_labels, learns=True)
         else:
             make_batches = partial(self._labelled_batches, images, labels)
+        pixel_range = tuple(self.units_["range"])
         if options.get("miner") == "random":
             seed = loss_rng.randint(2**31 - 1)
             options["seed"] = keras.random.SeedGenerator(seed, name="miner")
         batches = make_batches(training, rng=batch_rng, redraw=True)
+        if augmentation is not None:
+            batches = AugmentedBatches(batches, augmentation, pixel_range, batch_rng)
         watched = None
         if validation is not None:
             watched = make_batches(validation, rng=validation_rng, redraw=False)
@@ -295,7 +331,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
                 self.n_components,
                 filters=self.filters,
                 hidden_units=self.hidden_units,
-                pixel_range=tuple(self.units_["range"]),
+                pixel_range=pixel_range,
                 rng=network_rng,
                 dtype=self.dtype_policy,
             ),
@@ -311,11 +347,12 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             monitor="total_hinge",
             options=options,
             settings={"margin": self.margin},
+            epochs=_passes(len(batches)) if self.epochs == "auto" else self.epochs,
             one_pass=one_pass,
         )
         self.network_ = StoredNetwork(network)
         self._n_features_out = self.n_components
-        return self
+        return images
 
     def transform(self, X):
         """Embed images.
@@ -377,6 +414,11 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         return triplet_batches(
             images, selection, rows, batch_size=self.batch_size, rng=rng, redraw=redraw
         )
+
+
+def _passes(n_batches):
+    """Tell how many passes over so many batches "auto" makes."""
+    return max(_EPOCHS, -(-_FEWEST_BATCHES // n_batches))
 
 
 def _with_labels(images, classes, _):

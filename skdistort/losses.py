@@ -89,10 +89,8 @@ def batch_triplet_loss(
     (0.25, 2.0)
     """
     distances = pairwise_squared_euclidean(embeddings)
-    violations, mined = mine_triplets(distances, labels, margin, miner, seed)
-    hinge = ops.relu(violations) * mined
-    n_active = ops.sum(ops.cast(hinge > 0.0, hinge.dtype))
-    return ops.sum(hinge) / ops.maximum(n_active, 1.0), n_active
+    total, n_active = mine_triplets(distances, labels, margin, miner, seed)
+    return total / ops.maximum(n_active, 1.0), n_active
 
 
 def stacked_triplet_loss(embeddings: Tensor, margin: float = 0.2) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, GroupKFold, train_test_split
 
-from skdistort import TripletEmbedder
+from skdistort import SiameseVerifier, SoftmaxEmbedder, TripletEmbedder
+from skdistort.embedding import _passes
+from skdistort.images import ImageAugmentation
 from skdistort.metrics import equal_error_rate, pair_scores
 
 X, y = load_digits(return_X_y=True)
@@ -98,6 +101,102 @@ def test_miners_train(miner):
     history = embedder.fit(X_train[:200], y_train[:200]).history_
     assert np.isfinite(history["loss"]).all()
     assert history["n_active_triplets"][0] > 0
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("augmentation", ["digits", ImageAugmentation(erasing=0.5, contrast=0.2)])
+def test_augmentation_is_for_learning_only(augmentation):
+    embedder = TripletEmbedder(epochs=2, validation_fraction=0.3, patience=2, **SMALL)
+    plain = clone(embedder).fit(X_train[:200], y_train[:200])
+    embedder.set_params(augmentation=augmentation).fit(X_train[:200], y_train[:200])
+    Z = embedder.transform(X_test)
+    assert not np.array_equal(Z, plain.transform(X_test))
+    np.testing.assert_array_equal(
+        clone(embedder).fit(X_train[:200], y_train[:200]).transform(X_test), Z
+    )
+    # Without labels as well.
+    assert not np.array_equal(embedder.fit(X_train[:200]).transform(X_test), Z)
+
+
+def test_images_that_are_watched_are_not_augmented(monkeypatch):
+    seen = set()
+
+    def apply(self, images, rng, pixel_range):
+        seen.update(images[:, 0, 0, 0].tolist())
+        assert pixel_range == (0, 199)
+        return images
+
+    monkeypatch.setattr(ImageAugmentation, "apply", apply)
+    images = X_train[:200].copy()
+    images[:, 0] = np.arange(200)
+    embedder = TripletEmbedder(epochs=2, validation_fraction=0.5, augmentation="photos", **SMALL)
+    embedder.fit(images, y_train[:200])
+    assert len(seen) == 100
+
+
+def test_augmentation_is_searched():
+    grid = {
+        "augmentation": [None, "digits", ImageAugmentation(shift=0.1)],
+        "epochs": [1],
+    }
+    search = GridSearchCV(TripletEmbedder(**SMALL), grid, cv=GroupKFold(2), error_score="raise")
+    search.fit(X_train[:100], y_train[:100], groups=y_train[:100])
+    assert len(set(search.cv_results_["mean_test_score"])) == 3
+    nested = TripletEmbedder(augmentation=ImageAugmentation(), epochs=1, **SMALL)
+    nested.set_params(augmentation__rotation=5.0)
+    assert clone(nested).augmentation.rotation == 5.0
+
+
+def test_refuses_an_augmentation_before_training(monkeypatch):
+    monkeypatch.setattr("skdistort.training._base.train", None)
+    for augmentation in ("faces", 3, ImageAugmentation(rotation=999)):
+        with pytest.raises(ValueError, match="augmentation"):
+            TripletEmbedder(augmentation=augmentation).fit(X_train, y_train)
+
+
+@pytest.mark.parametrize(("n_batches", "n_epochs"), [(1, 500), (3, 167), (50, 10), (500, 10)])
+def test_few_images_get_more_passes(n_batches, n_epochs):
+    assert _passes(n_batches) == n_epochs
+
+
+def test_epochs_are_as_many_as_come_to_500_batches():
+    embedder = TripletEmbedder(batch_size=4, filters=(2,), hidden_units=2, random_state=0)
+    assert len(embedder.fit(X_train[:100], y_train[:100]).history_["loss"]) == 20
+
+
+def test_a_collapse_is_told_with_the_spread():
+    embedder = TripletEmbedder(
+        epochs=3, learning_rate=0.2, miner="hard", filters=(8, 16), random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match=r"collapsed.* is \d\.\de-0[3-9] of") as found:
+        embedder.fit(X_train[:600], y_train[:600])
+    assert found[0].filename == __file__
+    # The same, learned with care.
+    embedder.set_params(learning_rate=2e-3).fit(X_train[:600], y_train[:600])
+
+
+@pytest.mark.parametrize("make", [TripletEmbedder, SiameseVerifier, SoftmaxEmbedder])
+def test_each_embedder_tells_a_collapse(make, monkeypatch):
+    estimator = make(epochs=1, **SMALL)
+    estimator.fit(X_train[:100], y_train[:100])
+    monkeypatch.setattr("skdistort.training._collapse.MIN_SHARE", 99)
+    with pytest.warns(ConvergenceWarning, match="collapsed") as found:
+        estimator.fit(X_train[:100], y_train[:100])
+    assert found[0].filename == __file__
+
+
+def test_equal_images_are_no_collapse():
+    TripletEmbedder(epochs=1, **SMALL).fit(np.ones((8, 64)), np.arange(8) % 2)
+
+
+@pytest.mark.backend
+def test_people_with_one_photo_are_learned_from_as_negatives():
+    rng = np.random.default_rng(0)
+    images = np.concatenate([X_train[:60], rng.permutation(X_train[60:160])])
+    classes = np.concatenate([y_train[:60], 100 + np.arange(100)])
+    embedder = TripletEmbedder(epochs=2, validation_fraction=0.3, **SMALL).fit(images, classes)
+    assert np.isfinite(embedder.history_["val_loss"]).all()
+    assert embedder.history_["n_active_triplets"][0] > 0
 
 
 def test_validation_and_patience():

@@ -40,6 +40,7 @@ from ..training._base import (
     check_training,
 )
 from ..training._batches import spawn_rng
+from ..training._collapse import warn_of_collapse
 from ._batches import indexed_batches, streamed_batches
 from ._comparison import DistortionComparison, diagnose_distortion, overall_score
 from ._embedder import check_embedder, fit_embedder, try_embedder
@@ -292,7 +293,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         -----
         sklearn.exceptions.ConvergenceWarning
             If the templates of training images show a failure that ``diagnose`` names: that they
-            still look like the images, or that no template reaches the embeddings asked for.
+            still look like the images, or that no template reaches the embeddings asked for; or if
+            an embedder that learned along gives all of them next to the same embedding.
         """
         images = self._fit(X, y)
         self._warn_of_failures(images)
@@ -620,6 +622,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             self.embedder_ = StoredNetwork(embedder)
 
     def _warn_of_failures(self, images):
+        if self.train_embedder:
+            warn_of_collapse(self.embedder_, images, self.batch_size, stacklevel=4)
         n = min(_N_DIAGNOSED, _DIAGNOSED_VALUES // prod(images.shape[1:]))
         diagnosis = self._diagnose(some_images(images, max(_FEWEST_DIAGNOSED, n)))
         if diagnosis.failures:

@@ -15,6 +15,7 @@ _ESTIMATORS = {
     "skdistort.distortion": {"DistortionGenerator"},
     "skdistort.embedding": {"TripletEmbedder"},
     "skdistort.fusion": {"ScoreFusion"},
+    "skdistort.images": {"ImageAugmentation"},
     "skdistort.ivector": {"IVectorExtractor", "UniversalBackgroundModel"},
     "skdistort.plda": {"PLDA"},
     "skdistort.template_baselines": {

@@ -96,6 +96,7 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
         monitor,
         options=None,
         settings=None,
+        epochs=None,
         one_pass=False,
     ):
         """Train a network in place and note its history, to which one pass adds an entry."""
@@ -107,7 +108,7 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
             options=options or {},
             settings=settings or {},
             validation=validation,
-            epochs=1 if one_pass else self.epochs,
+            epochs=1 if one_pass else epochs or self.epochs,
             learning_rate=self.learning_rate,
             schedule="constant" if one_pass else self.schedule,
             monitor=monitor,

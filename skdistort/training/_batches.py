@@ -82,26 +82,29 @@ def draw_shuffled(rng, n_samples, batch_size):
 
 
 def draw_balanced(rng, labels, batch_size, samples_per_class):
-    """Draw batches of P classes x K samples, so that every batch holds positives and negatives.
+    """Draw batches that hold positives and negatives, no row twice in one.
 
-    Each class's rows are dealt out in random order before any comes again. With fewer classes
-    than ``batch_size // samples_per_class``, all classes are in every batch and K grows.
+    Classes come in turn, each with K of its rows, or with all if it has fewer; its rows are dealt
+    out in random order before any comes again. Rows that are alone in their class fill up the
+    batch as negatives: by their share of all rows, but at most a half.
 
     Parameters
     ----------
     rng : numpy.random.RandomState
         Source of randomness.
     labels : ndarray of int, shape (n_samples,)
-        Class of each row, 0 to ``n_classes - 1``, each present.
+        Class of each row, 0 to ``n_classes - 1``, each present; two classes at least, one of them
+        with two rows.
     batch_size : int
-        The most rows in a batch; below 4, batches hold 2 classes x 2 rows all the same.
+        Rows in a batch; 4 if it is less, or as many as there are.
     samples_per_class : int
-        The fewest rows of a class in a batch, K, where two classes of K fit into one.
+        Rows of a class in a batch, K: fewer where two classes of K are more than a batch, more
+        where all classes of K are less.
 
     Returns
     -------
-    ndarray of int, shape (n_batches, P * K)
-        Row numbers; about as many as there are samples, K of a class side by side.
+    ndarray of int, shape (n_batches, batch_size)
+        Row numbers; as few batches as hold as many rows as there are samples.
 
     Examples
     --------
@@ -111,23 +114,84 @@ def draw_balanced(rng, labels, batch_size, samples_per_class):
     >>> rows.shape, [len(np.unique(r // 8)) for r in rows]
     ((3, 8), [2, 2, 2])
     """
-    n_classes = int(labels.max()) + 1
-    classes_per_batch = max(2, min(n_classes, batch_size // samples_per_class))
-    per_class = max(2, batch_size // classes_per_batch)
-    n_batches = -(-len(labels) // (classes_per_batch * per_class))
-    # Whole batches out of each permutation, so that no class comes twice in one batch.
-    batches_per_round = n_classes // classes_per_batch
-    classes = _deal(rng, n_classes, -(-n_batches // batches_per_round))
-    classes = classes[:, : batches_per_round * classes_per_batch].ravel()
-    classes = classes[: n_batches * classes_per_batch]
-    rows = np.empty((len(classes), per_class), dtype=np.intp)
-    for c in range(n_classes):
-        turns = np.flatnonzero(classes == c)
-        members = np.flatnonzero(labels == c)
-        needed = len(turns) * per_class
-        dealt = _deal(rng, len(members), -(-needed // len(members))).ravel()[:needed]
-        rows[turns] = members[dealt].reshape(-1, per_class)
-    return rows.reshape(n_batches, classes_per_batch * per_class)
+    sizes = np.bincount(labels)
+    batch_size = min(max(4, batch_size), len(labels))
+    n_batches = -(-len(labels) // batch_size)
+    paired = sizes > 1
+    single = np.flatnonzero(~paired[labels])
+    n_paired = len(labels) - len(single)
+    # The rest has to have two classes, or a single row to be their negative.
+    fewest = 0 if np.count_nonzero(paired) > 1 else 1
+    wanted = -(-batch_size * len(single) // len(labels))
+    n_single = max(fewest, min(wanted, batch_size // 2), batch_size - n_paired)
+    n_of_pairs = batch_size - n_single
+    turns, places = _class_turns(rng, sizes[paired], n_of_pairs, n_batches, samples_per_class)
+    rows = _rows_of_turns(rng, labels, sizes, np.flatnonzero(paired)[turns], places)
+    rows = rows[: n_batches * n_of_pairs]
+    fillers = np.resize(rng.permutation(single), (n_batches, n_single))
+    return np.concatenate([rows.reshape(n_batches, n_of_pairs), fillers], axis=1)
+
+
+def _class_turns(rng, sizes, length, n_batches, samples_per_class):
+    """Tell which classes come in turn into batches of so many rows, K rows of each at most.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState
+        Source of randomness.
+    sizes : ndarray of int, shape (n_classes,)
+        Rows of each class.
+    length, n_batches : int
+        Places in a batch, no more than there are rows; and batches.
+    samples_per_class : int
+        K.
+
+    Returns
+    -------
+    turns : ndarray of int, shape (n_turns,)
+        Classes.
+    places : ndarray of int, shape (n_turns,)
+        Rows of each turn, together as many as fill the batches or more.
+    """
+    most = min(samples_per_class, max(2, length // 2))
+    if np.minimum(sizes, most).sum() < length:
+        most = _fewest_that_fill(sizes, length)
+    shares = np.minimum(sizes, most)
+    # Whole batches out of each round, so that no class has two turns in one batch.
+    batches_per_round = shares.sum() // length
+    n_rounds = -(-n_batches // batches_per_round)
+    order = np.argsort(rng.random_sample((n_rounds, len(sizes))), axis=1)
+    ends = np.minimum(np.cumsum(shares[order], axis=1), batches_per_round * length)
+    places = np.diff(ends, axis=1, prepend=0)
+    return order.ravel(), places.ravel()
+
+
+def _fewest_that_fill(sizes, length):
+    """Find the least K for which classes, of K rows at most each, have so many rows together."""
+    ascending = np.sort(sizes)
+    # Rows there are if K is each of the sizes.
+    before = np.cumsum(ascending) - ascending
+    held = before + ascending * np.arange(len(sizes), 0, -1)
+    first = np.searchsorted(held, length)
+    return int(-(-(length - before[first]) // (len(sizes) - first)))
+
+
+def _rows_of_turns(rng, labels, sizes, turns, places):
+    """Deal out each class's rows in random order to its turns, again from the first at the end."""
+    by_class = np.argsort(labels, kind="stable")
+    # Random within each class.
+    by_class = by_class[np.argsort(labels[by_class] + rng.random_sample(len(labels)))]
+    first = np.cumsum(sizes) - sizes
+    # How many rows of its class the turns before each one have taken.
+    order = np.argsort(turns, kind="stable")
+    taken = np.cumsum(places[order]) - places[order]
+    n_turns = np.bincount(turns, minlength=len(sizes))
+    taken -= np.repeat(taken[(np.cumsum(n_turns) - n_turns)[n_turns > 0]], n_turns[n_turns > 0])
+    before = np.empty_like(taken)
+    before[order] = taken
+    within = np.arange(places.sum()) - np.repeat(np.cumsum(places) - places - before, places)
+    classes = np.repeat(turns, places)
+    return by_class[first[classes] + within % sizes[classes]]
 
 
 def balanced_draw(labels, batch_size, samples_per_class):
@@ -183,12 +247,6 @@ def draw_triplets(rng, anchors, clients, impostors, batch_size):
     order = draw_shuffled(rng, len(anchors), max(1, batch_size // 3))
     columns = [_choose_one(rng, candidates[order]) for candidates in (clients, impostors)]
     return np.concatenate([anchors[order], *columns], axis=1)
-
-
-def _deal(rng, n, rounds):
-    """Deal out 0 to n - 1 in random order, as often as asked: shape ``(rounds, n)``."""
-    dealt = [rng.permutation(n) for _ in range(rounds)]
-    return np.array(dealt, dtype=np.intp).reshape(rounds, n)
 
 
 def _choose_one(rng, candidates):
@@ -347,3 +405,49 @@ class StreamedBatches(keras.utils.PyDataset):
         """Let go of the data. There are no batches any more."""
         self._stream = self._prepare = None
         self._numbers = ()
+
+
+class AugmentedBatches(keras.utils.PyDataset):
+    """Batches whose images are changed at random, anew in every epoch.
+
+    Parameters
+    ----------
+    batches : IndexedBatches or StreamedBatches
+        Batches ``(images, ...)``.
+    augmentation : ImageAugmentation
+        The changes.
+    pixel_range : tuple of 2 float
+        The darkest and brightest value that a pixel can have.
+    rng : numpy.random.RandomState
+        Source of the seed of what each batch draws.
+    """
+
+    def __init__(self, batches, augmentation, pixel_range, rng):
+        super().__init__(**loading_options(batches))
+        self._batches = batches
+        self._augmentation = augmentation
+        self._pixel_range = pixel_range
+        self._seed = rng.randint(2**31 - 1)
+        self._epoch = 0
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        images, *rest = self._batches[index]
+        # Of its own, so that batches read by several threads draw the same in any order.
+        rng = np.random.RandomState([self._seed, self._epoch, index])
+        return self._augmentation.apply(images, rng, self._pixel_range), *rest
+
+    def on_epoch_begin(self):
+        """Let the batches do what they do."""
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Let the batches do what they do, and change images in other ways."""
+        self._epoch += 1
+        self._batches.on_epoch_end()
+
+    def release(self):
+        """Let go of the data. There are no batches any more."""
+        self._batches.release()

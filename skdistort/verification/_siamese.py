@@ -22,6 +22,7 @@ from ..selection._rules import select_rows
 from ..selection._space import check_selection_vectors, fit_selection_space
 from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
 from ..training._batches import spawn_rng, split_rows, triplet_batches
+from ..training._collapse import warn_of_collapse
 from ._branches import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
 
 
@@ -263,6 +264,11 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             for each sample, or not of one length.
         FloatingPointError
             If the loss or a weight became NaN or infinite.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If all samples have next to the same embedding.
         """
         images, _ = validate_images(self, X, reset=True)
         check_training(self)
@@ -344,6 +350,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.network_ = StoredNetwork(encoder)
         self.head_ = None if head is None else StoredNetwork(head)
         self._n_features_out = self.n_components
+        warn_of_collapse(self.network_, images, self.batch_size, stacklevel=4)
         return self
 
     def transform(self, X):

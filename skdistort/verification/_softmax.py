@@ -24,6 +24,7 @@ from ..networks._stored import StoredNetwork
 from ..training import _batches
 from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
 from ..training._batches import spawn_rng
+from ..training._collapse import warn_of_collapse
 from ._branches import score_by_cosine
 
 
@@ -190,6 +191,11 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             If there is no `y`, or it holds one identity only.
         FloatingPointError
             If the loss or a weight became NaN or infinite.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If all samples have next to the same embedding.
         """
         if y is None:
             raise ValueError("SoftmaxEmbedder requires y to be passed, but the target y is None.")
@@ -252,6 +258,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         )
         self.network_ = StoredNetwork(encoder)
         self._n_features_out = self.n_components
+        warn_of_collapse(self.network_, images, self.batch_size, stacklevel=4)
         return self
 
     def transform(self, X):

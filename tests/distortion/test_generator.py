@@ -93,7 +93,8 @@ def test_the_embedder_stays_frozen(frozen, generator):
     np.testing.assert_array_equal(generator.embed(X_test), frozen.transform(X_test))
 
 
-def test_embedder_trained_on_the_fly_with_and_without_labels():
+def test_embedder_trained_on_the_fly_with_and_without_labels(monkeypatch):
+    monkeypatch.setattr("skdistort.embedding._FEWEST_BATCHES", 1)
     labelled = quiet_fit(DistortionGenerator(**SMALL), X_train[:200], y_train[:200])
     label_free = quiet_fit(DistortionGenerator(**SMALL), X_train[:200])
     assert not np.array_equal(labelled.embed(X_test), label_free.embed(X_test))

@@ -1,11 +1,24 @@
 """Row numbers of batches: what every batch holds, and what an epoch covers."""
 
+from itertools import combinations
+from time import process_time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.stored import Batches
 
-from skdistort.training._batches import IndexedBatches, draw_balanced, draw_shuffled, draw_triplets
+from skdistort.images import ImageAugmentation
+from skdistort.images._streams import ImageStream
+from skdistort.training._batches import (
+    AugmentedBatches,
+    IndexedBatches,
+    draw_balanced,
+    draw_shuffled,
+    draw_triplets,
+)
+from skdistort.training._collapse import _drawn_images, embedding_spread
 
 pytestmark = pytest.mark.fast
 
@@ -38,60 +51,76 @@ def test_shuffled_order_comes_from_the_rng():
 
 
 @st.composite
-def labellings(draw, min_classes=2):
-    sizes = draw(st.lists(st.integers(1, 12), min_size=min_classes, max_size=8))
+def labellings(draw):
+    """Classes of 1 to 12 rows, two at least, one of them with two rows."""
+    largest = draw(st.sampled_from([1, 2, 12]))
+    sizes = [draw(st.integers(2, 12))]
+    sizes += draw(st.lists(st.integers(1, largest), min_size=1, max_size=8))
     labels = np.repeat(np.arange(len(sizes)), sizes)
     return rng_of(draw(seeds)).permutation(labels)
 
 
-@st.composite
-def batch_sizes(draw):
-    """A batch size that holds at least two classes, and the samples of a class."""
-    samples_per_class = draw(st.integers(2, 5))
-    return draw(st.integers(2 * samples_per_class, 40)), samples_per_class
+batch_sizes = st.tuples(st.integers(1, 40), st.integers(2, 8))
+
+
+def in_paired_classes(labels, rows):
+    """Rows of classes with two rows at least, batch by batch."""
+    return [batch[np.bincount(labels)[labels[batch]] > 1] for batch in rows]
 
 
 @properties
-@given(seed=seeds, labels=labellings(), sizes=batch_sizes())
-def test_balanced_batches_hold_distinct_classes_with_as_many_rows_each(seed, labels, sizes):
-    batch_size, samples_per_class = sizes
-    rows = draw_balanced(rng_of(seed), labels, batch_size, samples_per_class)
-    n_classes = len(set(labels))
-    in_batch = min(n_classes, batch_size // samples_per_class)
-    per_class = batch_size // in_batch
-    assert per_class >= samples_per_class
-    assert rows.shape[1] == in_batch * per_class <= batch_size
-    # About one epoch: as few batches as hold as many rows as there are.
-    assert rows.size - rows.shape[1] < len(labels) <= rows.size
-    blocks = labels[rows].reshape(len(rows), in_batch, per_class)
-    assert (blocks == blocks[:, :, :1]).all()
-    assert all(len(set(batch)) == in_batch for batch in blocks[:, :, 0])
+@given(seed=seeds, labels=labellings(), sizes=batch_sizes)
+def test_no_row_is_twice_in_a_balanced_batch_and_each_batch_has_triplets(seed, labels, sizes):
+    rows = draw_balanced(rng_of(seed), labels, *sizes)
+    size = min(max(4, sizes[0]), len(labels))
+    assert rows.shape == (int(np.ceil(len(labels) / size)), size)
+    for batch in rows:
+        assert len(set(batch)) == size
+        counts = np.bincount(labels[batch])
+        assert (counts > 0).sum() > 1
+        assert counts.max() > 1
 
 
 @properties
-@given(seed=seeds, labels=labellings(), sizes=batch_sizes())
+@given(seed=seeds, labels=labellings(), sizes=batch_sizes)
 def test_rows_of_a_class_are_dealt_out_before_any_comes_again(seed, labels, sizes):
     rows = draw_balanced(rng_of(seed), labels, *sizes).ravel()
     for c in set(labels):
-        members = np.flatnonzero(labels == c)
         drawn = rows[labels[rows] == c]
-        for start in range(0, len(drawn), len(members)):
-            turn = drawn[start : start + len(members)]
+        n = (labels == c).sum()
+        for start in range(0, len(drawn), n):
+            turn = drawn[start : start + n]
             assert len(set(turn)) == len(turn)
+    single = rows[np.bincount(labels)[labels[rows]] == 1]
+    counts = np.unique(single, return_counts=True)[1]
+    assert len(counts) == 0 or np.ptp(counts) <= 1
 
 
 @properties
-@given(seed=seeds, labels=labellings(), sizes=batch_sizes())
-def test_every_class_is_as_often_drawn_as_the_rounds_allow(seed, labels, sizes):
-    batch_size, samples_per_class = sizes
+@given(seed=seeds, n_classes=st.integers(2, 8), sizes=batch_sizes)
+def test_classes_of_many_rows_share_a_batch(seed, n_classes, sizes):
+    batch_size, samples_per_class = max(4, sizes[0]), sizes[1]
+    labels = np.repeat(np.arange(n_classes), 50)
     rows = draw_balanced(rng_of(seed), labels, batch_size, samples_per_class)
-    n_classes = len(set(labels))
-    in_batch = min(n_classes, batch_size // samples_per_class)
-    classes = labels[rows][:, :: rows.shape[1] // in_batch]
-    batches_in_round = n_classes // in_batch
-    for start in range(0, len(classes), batches_in_round):
-        turn = classes[start : start + batches_in_round].ravel()
-        assert len(set(turn)) == len(turn)
+    most = min(samples_per_class, batch_size // 2)
+    for batch in rows:
+        counts = np.bincount(labels[batch], minlength=n_classes)
+        if n_classes * most < batch_size:
+            assert np.ptp(np.sort(counts)[1:]) == 0
+            assert (counts > 0).all()
+        else:
+            # The first and the last class may be cut.
+            assert counts.max() <= most
+            assert (counts > 0).sum() <= batch_size // most + 2
+
+
+def test_a_large_class_leaves_room_for_small_ones():
+    labels = np.repeat(np.arange(11), [10_000] + [10] * 10)
+    rows = draw_balanced(rng_of(0), labels, 120, 8)
+    for batch in rows:
+        counts = np.bincount(labels[batch], minlength=11)
+        assert counts[1:].tolist() == [10] * 10
+        assert counts[0] == 20
 
 
 def test_more_classes_than_fit_into_a_batch():
@@ -110,11 +139,41 @@ def test_with_few_classes_all_are_in_every_batch():
     assert all(np.bincount(labels[batch]).tolist() == [8, 8] for batch in rows)
 
 
-def test_a_class_of_one_repeats_its_only_row():
-    labels = np.array([0, 1, 1, 1, 1, 1])
+def test_people_with_one_photo_are_negatives_by_their_share():
+    # 20 people with 20 photos and 400 with one.
+    labels = np.concatenate([np.repeat(np.arange(20), 20), np.arange(20, 420)])
+    rows = draw_balanced(rng_of(0), labels, 120, 8)
+    assert rows.shape == (7, 120)
+    for batch, paired in zip(rows, in_paired_classes(labels, rows), strict=True):
+        assert len(set(batch)) == 120
+        assert len(paired) == 60
+        counts = np.bincount(labels[paired])
+        assert np.sort(counts)[::-1][:7].tolist() == [8] * 7
+
+
+def test_people_with_one_photo_take_half_a_batch_at_most():
+    labels = np.concatenate([np.repeat(np.arange(10), 4), np.arange(10, 2010)])
+    rows = draw_balanced(rng_of(0), labels, 60, 4)
+    assert [len(paired) for paired in in_paired_classes(labels, rows)] == [30] * len(rows)
+    # More where there are not enough others.
+    labels = np.concatenate([np.repeat(np.arange(3), 2), np.arange(3, 503)])
+    rows = draw_balanced(rng_of(0), labels, 60, 4)
+    assert [len(paired) for paired in in_paired_classes(labels, rows)] == [6] * len(rows)
+
+
+def test_the_one_class_with_a_pair_has_a_negative():
+    labels = np.array([0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     rows = draw_balanced(rng_of(0), labels, 6, 3)
-    assert rows.shape == (1, 6)
-    assert (rows == 0).sum() == 3
+    assert ((labels[rows] == 0).sum(axis=1) == 1).all()
+
+
+def test_an_epoch_is_drawn_in_time_that_grows_with_the_rows():
+    labels = rng_of(0).permutation(np.repeat(np.arange(20_000), 10))
+    start = process_time()
+    rows = draw_balanced(rng_of(0), labels, 120, 8)
+    # A look at all rows for each class would take 2 s.
+    assert process_time() - start < 0.8
+    assert len(np.unique(rows)) > 0.8 * len(labels)
 
 
 def test_balanced_batches_reach_every_row_and_every_pair_of_classes():
@@ -122,7 +181,9 @@ def test_balanced_batches_reach_every_row_and_every_pair_of_classes():
     rng = rng_of(0)
     epochs = [draw_balanced(rng, labels, 8, 4) for _ in range(40)]
     assert set(np.concatenate(epochs).ravel()) == set(range(len(labels)))
-    pairs = {tuple(sorted(set(labels[batch]))) for epoch in epochs for batch in epoch}
+    pairs = {
+        pair for epoch in epochs for batch in epoch for pair in combinations(set(labels[batch]), 2)
+    }
     assert len(pairs) == 10
     assert len({epoch.tobytes() for epoch in epochs}) > 35
 
@@ -224,3 +285,69 @@ def test_validation_batches_stay():
     before = read(batches)
     batches.on_epoch_end()
     assert read(batches) == before
+
+
+def read_images(batches):
+    return [batches[i][0] for i in range(len(batches))]
+
+
+def augmented(seed, redraw=True):
+    images = rng_of(1).random_sample((10, 6, 6, 1)).astype(np.float32)
+    inner = IndexedBatches(
+        lambda rng: draw_shuffled(rng, 10, 4),
+        lambda rows: (images[rows], rows),
+        rng_of(seed),
+        redraw,
+    )
+    augmentation = ImageAugmentation(shift=0.2, flip=True)
+    return inner, AugmentedBatches(inner, augmentation, (0.0, 1.0), rng_of(seed))
+
+
+def test_augmented_batches_change_images_anew_in_every_epoch_and_nothing_else():
+    inner, batches = augmented(0)
+    first, rows = read_images(batches), [inner[i][1] for i in range(3)]
+    assert all((batches[i][1] == rows[i]).all() for i in range(3))
+    assert all((a != b).any() for a, b in zip(first, read_images(inner), strict=True))
+    # In any order, and as often as they are read.
+    assert (batches[2][0] == first[2]).all()
+    batches.on_epoch_end()
+    assert (inner[0][1] != rows[0]).any()
+    again, other = augmented(0)[1], augmented(1)[1]
+    assert all((a == b).all() for a, b in zip(first, read_images(again), strict=True))
+    assert (read_images(other)[0] != first[0]).any()
+    again.on_epoch_end()
+    assert (read_images(again)[1] == read_images(batches)[1]).all()
+
+
+def test_the_same_rows_are_changed_otherwise_in_the_next_epoch():
+    _, batches = augmented(0, redraw=False)
+    first = read_images(batches)
+    batches.on_epoch_end()
+    assert (read_images(batches)[0] != first[0]).any()
+    batches.release()
+    assert len(batches) == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "spread"),
+    [
+        (np.eye(5), 0.8),
+        (7 * np.eye(5), 0.8),
+        (np.ones((5, 3)), 0),
+        (np.zeros((5, 3)), 0),
+        ([[1, 0], [-1, 0]], 1),
+    ],
+)
+def test_spread_of_embeddings(vectors, spread):
+    assert embedding_spread(np.array(vectors)) == pytest.approx(spread)
+
+
+def test_images_of_all_classes_are_looked_at_in_any_order():
+    for classes in (np.arange(2560) % 10, np.repeat(np.arange(10), 256)):
+        assert len(set(_drawn_images(classes, 200))) == 10
+
+
+def test_a_stream_of_sorted_images_is_looked_at_all_over():
+    dataset = Batches(np.repeat(np.arange(20.0), 10)[:, None, None, None], size=10)
+    stream = ImageStream(dataset, (1, 1, 1), (0.0, 19.0), [10] * 20, None)
+    assert len(set(_drawn_images(stream, 32).ravel())) == 16

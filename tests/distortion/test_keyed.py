@@ -300,8 +300,11 @@ def test_rotation_erases_the_old_templates(keyed, store):
     assert [image in data for image in old] == [False, True, False, True]
     expected = keyed.reissue(keyed.transform(X_test[:3]), b"first", 9)[[0, 2]]
     span = keyed.pixel_range_[1] - keyed.pixel_range_[0]
-    kept = np.array([list(image) for _, _, image in rows[2:]]) / 255 * span
-    assert np.abs(kept - expected).max() < 0.05 * span
+    kept = np.float32([list(image) for _, _, image in rows[2:]]) / 255 * span
+    # Rounding before, and steps after, lead to other pixels that F sees alike.
+    errors = np.sum((keyed.embed(kept) - keyed.embed(expected)) ** 2, axis=1)
+    others = np.sum((keyed.embed(kept) - keyed.embed_probe(X_test[[0, 2]], 8)) ** 2, axis=1)
+    assert errors.max() < 0.1 < others.min()
     with pytest.raises(KeyError, match="'a' has no template under this key"):
         store.rotate("a", b"third")
     assert store.rotate("a", b"third", key=8) == 1

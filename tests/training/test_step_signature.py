@@ -172,11 +172,9 @@ def test_all_that_is_compiled_counts_and_nothing_else():
 
     def other(y, outputs, *, distance, alpha): ...
 
-    def sign(
-        units=3, loss=one, distance="l1", parts=("d",), settings=("alpha",), schedule="cosine"
-    ):
+    def sign(units=3, loss=one, distance="l1", part="d", setting="alpha", schedule="cosine"):
         return _loop.step_signature(
-            network(units), loss, {"distance": distance}, parts, settings, schedule
+            network(units), loss, {"distance": distance}, [part], [setting], schedule
         )
 
     changed = [

@@ -194,7 +194,7 @@ def export(folder, only):
         print(f"{path.name}: {json.dumps({k: str(v) for k, v in options.items()})}", flush=True)
 
 
-def compare(folder):
+def compare(folder, only):
     import keras
 
     print(f"{keras.backend.backend()}, Keras {keras.__version__}")
@@ -202,6 +202,8 @@ def compare(folder):
     rows = [header]
     passed = 0
     for path in sorted(folder.glob("*.onnx")):
+        if only and path.stem not in only:
+            continue
         try:
             row, good = compare_one(path)
         except Exception:
@@ -286,12 +288,12 @@ def main():
     )
     parser.add_argument("command", choices=("export", "compare"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", help="names of networks to export")
+    parser.add_argument("--only", nargs="+", help="names of networks; all by default")
     options = parser.parse_args()
     if options.command == "export":
         export(options.folder, options.only)
         return 0
-    return 0 if compare(options.folder) else 1
+    return 0 if compare(options.folder, options.only) else 1
 
 
 if __name__ == "__main__":

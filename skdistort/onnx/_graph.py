@@ -29,7 +29,7 @@ _FOLDABLE = {
         "Range",
         "ReduceProd",
     ),
-    *("Round", "Shape", "Sign", "Sin", "Size", "Tile", "Where"),
+    *("Round", "Sign", "Sin", "Tile", "Where"),
 }
 # Nodes that tell of an image no more than its shape, which is known.
 _SHAPES = {"Shape", "Size"}
@@ -246,13 +246,10 @@ def _refuse_unknown(nodes, image, operators, refusal):
     dependent, unknown = {image}, []
     for node in nodes:
         depends = not dependent.isdisjoint(node.input)
-        shape_only = _operator(node) in _SHAPES
-        if depends and not shape_only:
+        operator = _operator(node)
+        if depends and operator not in _SHAPES:
             dependent.update(node.output)
-        known = _operator(node) in operators or (
-            _operator(node) in _FOLDABLE and (shape_only or not depends)
-        )
-        if not known:
+        if operator not in operators and (depends or operator not in _FOLDABLE):
             unknown.append(describe(node))
     if unknown:
         raise refusal(f"it has operators that are not known here: {'; '.join(unknown)}")

@@ -86,7 +86,8 @@ def draw_balanced(rng, labels, batch_size, samples_per_class):
 
     Classes come in turn, each with K of its rows, or with all if it has fewer; its rows are dealt
     out in random order before any comes again. Rows that are alone in their class fill up the
-    batch as negatives: by their share of all rows, but at most a half.
+    batch as negatives: by their share of all rows, but an eighth of it at most where others are
+    left, since more of them would leave too few positives.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def draw_balanced(rng, labels, batch_size, samples_per_class):
     # The rest has to have two classes, or a single row to be their negative.
     fewest = 0 if np.count_nonzero(paired) > 1 else 1
     wanted = -(-batch_size * len(single) // len(labels))
-    n_single = max(fewest, min(wanted, batch_size // 2), batch_size - n_paired)
+    n_single = max(fewest, min(wanted, batch_size // 8), batch_size - n_paired)
     n_of_pairs = batch_size - n_single
     turns, places = _class_turns(rng, sizes[paired], n_of_pairs, n_batches, samples_per_class)
     rows = _rows_of_turns(rng, labels, sizes, np.flatnonzero(paired)[turns], places)

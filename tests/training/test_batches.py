@@ -146,15 +146,15 @@ def test_people_with_one_photo_are_negatives_by_their_share():
     assert rows.shape == (7, 120)
     for batch, paired in zip(rows, in_paired_classes(labels, rows), strict=True):
         assert len(set(batch)) == 120
-        assert len(paired) == 60
+        assert len(paired) == 105
         counts = np.bincount(labels[paired])
-        assert np.sort(counts)[::-1][:7].tolist() == [8] * 7
+        assert np.sort(counts)[::-1][:12].tolist() == [8] * 12
 
 
-def test_people_with_one_photo_take_half_a_batch_at_most():
-    labels = np.concatenate([np.repeat(np.arange(10), 4), np.arange(10, 2010)])
+def test_people_with_one_photo_take_an_eighth_of_a_batch_at_most():
+    labels = np.concatenate([np.repeat(np.arange(20), 4), np.arange(20, 2020)])
     rows = draw_balanced(rng_of(0), labels, 60, 4)
-    assert [len(paired) for paired in in_paired_classes(labels, rows)] == [30] * len(rows)
+    assert [len(paired) for paired in in_paired_classes(labels, rows)] == [53] * len(rows)
     # More where there are not enough others.
     labels = np.concatenate([np.repeat(np.arange(3), 2), np.arange(3, 503)])
     rows = draw_balanced(rng_of(0), labels, 60, 4)

@@ -25,6 +25,8 @@ _FAR, _TOO_FAR = 0.4, 0.6
 # How much narrower than usual an image's range may be. Units differ by a factor of 16 or more; an
 # underexposed photo may span a fifth.
 _NARROW, _TOO_NARROW = 6, 12
+# The span of fewer pixels than these is a matter of chance.
+_FEW_PIXELS = 16
 # How far the mean, or the darkest pixel, may move up or down, in ranges.
 _SHIFT = 0.35
 # Fewer images than these do not tell what most of them are like.
@@ -77,9 +79,9 @@ def learn_units(measured):
     Returns
     -------
     units : dict of str to list of float
-        ``"range"``, the darkest and the brightest pixel but for the outliers; ``"shares"``, and,
-        at these shares of the images, their ``"lowest"`` pixel, ``"highest"`` pixel, ``"mean"``
-        and ``"span"`` from lowest to highest.
+        ``"range"``, the darkest and the brightest pixel but for the outliers; ``"extremes"``,
+        the same with them; ``"shares"``, and, at these shares of the images, their ``"lowest"``
+        pixel, ``"highest"`` pixel, ``"mean"`` and ``"span"`` from lowest to highest.
     outliers : ndarray of int
         Numbers of the images that lie outside of the range: a few at most, and far.
     """
@@ -92,9 +94,10 @@ def learn_units(measured):
         if np.count_nonzero(~near) <= max(1, _FEW * len(near)):
             kept = near
     numbers = {"lowest": lowest, "highest": highest, "mean": mean, "span": highest - lowest}
-    units = {name: np.quantile(v[kept], _SHARES).tolist() for name, v in numbers.items()}
+    units = {name: _quantiles(values[kept]) for name, values in numbers.items()}
     units["shares"] = list(_SHARES)
     units["range"] = [float(lowest[kept].min()), float(highest[kept].max())]
+    units["extremes"] = [float(lowest.min()), float(highest.max())]
     return units, np.flatnonzero(~kept)
 
 
@@ -165,10 +168,13 @@ def hold_to_units(units, images, first=0, doubts=True):
     usual, least = _at(units, "span", 0.5), _at(units, "span", 0.01)
     # Where the extremes of images differ much among themselves, later ones may differ more.
     above, below = high - _at(units, "highest", 0.5), _at(units, "lowest", 0.5) - low
+    enough = images[0].size >= _FEW_PIXELS
+    # What fit saw itself is not refused.
+    darkest, brightest = units["extremes"]
     refused = (
-        (highest > high + _TOO_FAR * width + 3 * above)
-        | (lowest < low - _TOO_FAR * width - 3 * below)
-        | (span < min(usual / _TOO_NARROW, least / 2))
+        (highest > max(brightest, high + _TOO_FAR * width + 3 * above))
+        | (lowest < min(darkest, low - _TOO_FAR * width - 3 * below))
+        | (enough & (span < min(usual / _TOO_NARROW, least / 2, _at(units, "span", 0.0))))
     )
     if refused.any():
         i = int(refused.argmax())
@@ -190,7 +196,7 @@ def hold_to_units(units, images, first=0, doubts=True):
         | (lowest > _at(units, "lowest", 0.99) + _SHIFT * width),
         "darker": (lowest < low - _FAR * width - below)
         | (mean < _at(units, "mean", 0.01) - _SHIFT * width),
-        "of less contrast": span < min(usual / _NARROW, least / 1.5),
+        "of less contrast": enough & (span < min(usual / _NARROW, least / 1.5)),
     }
     for how, doubtful in found.items():
         if doubtful.any():
@@ -211,6 +217,13 @@ def hold_to_units(units, images, first=0, doubts=True):
                 f"{np.median(mean):.4g}, in fit {_at(units, 'lowest', 0.5):.4g} to "
                 f"{_at(units, 'highest', 0.5):.4g} and {_at(units, 'mean', 0.5):.4g}: other units?"
             )
+
+
+def _quantiles(values):
+    # Not between two values: of a few images none would be as dark as the darkest.
+    lower = np.quantile(values, _SHARES, method="lower")
+    higher = np.quantile(values, _SHARES, method="higher")
+    return np.where(np.less_equal(_SHARES, 0.5), lower, higher).tolist()
 
 
 def _at(units, name, share):

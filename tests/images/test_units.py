@@ -137,7 +137,22 @@ def test_a_single_outlier_does_not_set_the_range():
     assert units["range"] == [0, 16]
     assert outliers.tolist() == [3]
     assert judge(units, NEW) == "passed"
-    assert judge(units, NEW * 255) == "refused"
+    # It was seen by fit, which is told of it.
+    assert judge(units, NEW * 255) == "warned"
+    assert judge(units, spoilt) == "warned"
+    assert judge(units, NEW * 65535) == "refused"
+
+
+@pytest.mark.parametrize("n", [20, 600])
+def test_what_fit_saw_itself_is_never_refused(n):
+    seen = SEEN[:n].copy()
+    seen[5] = 0
+    seen[6] *= 1e6
+    assert judge(learned(seen), seen) == "warned"
+    assert judge(learned(SEEN[:n]), SEEN[:n]) == "passed"
+    rng = np.random.default_rng(0)
+    few = rng.standard_normal((400, 3)).astype(np.float32)
+    assert judge(learned(few[:n]), few) == "passed"
 
 
 def test_constant_images_say_nothing():

@@ -60,6 +60,9 @@ def ending_in_unit_length(*parts):
 def test_what_is_right_passes_without_a_word():
     try_embedder(ending_in_unit_length(layers.Dense(4)), X)
     try_embedder(None, X)
+    # All of its gradients by a swap of images would cancel out.
+    with pytest.warns(InputMismatchWarning, match="length"):
+        try_embedder(layers.Flatten(), X)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_images_brighter_than_any_of_training(tmp_path, capsys):
         path,
         x_train=X[:100],
         y_train=digits.target[:100],
-        x_test=X[100:] * 2 - 1,
+        x_test=X[100:] * 1.2 - 1,
         y_test=digits.target[100:200],
     )
     main(

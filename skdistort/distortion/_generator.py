@@ -378,7 +378,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         ndarray of shape (n_samples, m), dtype float32
             Embeddings F(X).
         """
-        # Templates may look like no image that fit saw.
+        # Templates, and what they are compared with, may look like no image that fit saw.
         pieces = self._each_piece(X, units="refusals")
         return joined(self._embed(images) for images, *_ in pieces)
 

@@ -147,13 +147,13 @@ def hold_to_units(units, images, first=0, doubts=True):
     first : int, default=0
         The number of the first one, for messages.
     doubts : bool, default=True
-        Whether to warn; templates may look like no image.
+        Whether to warn, and to refuse what is blank; templates may look like no image.
 
     Raises
     ------
     InputMismatchError
         If one cannot be in the same units: a pixel is far beyond the range, or all pixels are
-        nearly the same.
+        nearly the same where that cannot be.
 
     Warns
     -----
@@ -174,7 +174,11 @@ def hold_to_units(units, images, first=0, doubts=True):
     refused = (
         (highest > max(brightest, high + _TOO_FAR * width + 3 * above))
         | (lowest < min(darkest, low - _TOO_FAR * width - 3 * below))
-        | (enough & (span < min(usual / _TOO_NARROW, least / 2, _at(units, "span", 0.0))))
+        | (
+            ((span > 0) | doubts)
+            & enough
+            & (span < min(usual / _TOO_NARROW, least / 2, _at(units, "span", 0.0)))
+        )
     )
     if refused.any():
         i = int(refused.argmax())

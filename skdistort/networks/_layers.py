@@ -10,21 +10,18 @@ from .._typing import Tensor
 
 layers = keras.layers
 
-# Components below it are as good as zero.
-_FLOOR = 1e-6
-
 
 @keras.saving.register_keras_serializable(package="skdistort")
 class UnitLength(layers.Layer):
     """Scale vectors to unit length: ``x / sqrt(||x||^2 + eps)`` (paper A, section 2.3).
 
     Unlike ``keras.layers.UnitNormalization``, the gradient at the zero vector is finite, and no
-    square leaves the range of floats: a vector is divided by its largest component first.
+    square of a large vector leaves the range of floats.
 
     Parameters
     ----------
     epsilon : float, default=1e-12
-        Added to the squared norm of what is left then.
+        Added to the squared norm.
     **kwargs : dict
         What every Keras layer takes (name, dtype, ...).
     """
@@ -35,13 +32,13 @@ class UnitLength(layers.Layer):
 
     def call(self, x):
         """Normalise along the last axis."""
-        # Its length does not change the result, so that it needs no gradient of its own. The floor
-        # keeps that at the zero vector finite.
+        # The result is that of the formula for any scale, which so needs no gradient of its own.
         largest = keras.ops.max(keras.ops.abs(x), axis=-1, keepdims=True)
-        x = x / keras.ops.stop_gradient(keras.ops.maximum(largest, _FLOOR))
+        scale = keras.ops.stop_gradient(keras.ops.maximum(largest, 1.0))
+        x = x / scale
         square = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
         # Not rsqrt, whose vectorised form rounds differently from the one for a row left over.
-        return x / keras.ops.sqrt(square + self.epsilon)
+        return x / keras.ops.sqrt(square + self.epsilon / keras.ops.square(scale))
 
     def compute_output_shape(self, input_shape):
         """Shape of the output: that of the input."""

@@ -188,7 +188,7 @@ def test_adversary_learns_to_invert_and_the_generator_to_resist(frozen):
     # So weak a push that G stays open to be inverted.
     left_alone = errors(1e-6)
     assert left_alone[-1] < 0.4 * left_alone[0]
-    assert errors(10.0)[-1] > 1.5 * left_alone[-1]
+    assert errors(100.0)[-1] > 1.5 * left_alone[-1]
 
 
 def test_loss_values_of_an_embedder_that_learns():

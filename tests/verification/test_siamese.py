@@ -12,7 +12,8 @@ from skdistort import SiameseVerifier
 from skdistort.metrics import equal_error_rate
 
 HOLDING = {"validation_fraction": 0.1, "client_threshold": 0.5}
-SECOND = {"impostor_database": np.ones((4, 64))}
+OTHERS = load_digits().data[600:604]
+SECOND = {"impostor_database": OTHERS}
 VECTORS = {**SECOND, "selection_vectors": np.ones((20, 2))}
 
 
@@ -175,7 +176,7 @@ def test_warm_start_goes_on(mode, digits):
         ({}, {**VECTORS, "impostor_vectors": np.ones((4, 3))}, "of 3 components"),
         ({"impostor_fraction": 0.01}, {}, "impostor_fraction"),
         (HOLDING, {}, "The 2 samples that validation_fraction=0.1 holds out .* 0 of 2 samples"),
-        (HOLDING, {"impostor_database": np.ones((4, 64))}, "=0.1 splits 4 samples into 4 and 0"),
+        (HOLDING, SECOND, "=0.1 splits 4 samples into 4 and 0"),
         ({}, {"groups": [None] * 20}, "groups must hold values of one kind"),
         ({"mode": "single"}, {}, "mode"),
         ({"margin": -1}, {}, "margin"),

@@ -22,6 +22,9 @@ _SHARES = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 # How far a pixel may lie beyond the range that fit saw, in ranges; it may lie further where the
 # extremes of the images differ, as of sounds. The range of [-1, 1] lies a whole one below [0, 1].
 _FAR, _TOO_FAR = 0.4, 0.6
+# Other units move many pixels. A few of them lie far outside also where each column of rows was
+# scaled by itself, as scikit-learn's scalers do: by up to the ratio of the units, but not by this.
+_MANY_PIXELS, _ABSURD = 0.1, 100
 # How much narrower than usual an image's range may be. Units differ by a factor of 16 or more; an
 # underexposed photo may span a fifth.
 _NARROW, _TOO_NARROW = 6, 12
@@ -135,6 +138,15 @@ def warn_of_unused_range(units, outliers, pixel_range):
         )
 
 
+def _many_beyond(images, lowest, highest, low, high):
+    """Tell which images have more than a few pixels outside of two values."""
+    found = (lowest < low) | (highest > high)
+    # Few images have any, so that the others need no second look.
+    suspects = images[found].reshape(int(found.sum()), images[0].size)
+    found[found] = ((suspects < low) | (suspects > high)).mean(axis=1) >= _MANY_PIXELS
+    return found
+
+
 def hold_to_units(units, images, first=0, doubts=True):
     """Hold images to the units of ``fit``.
 
@@ -152,8 +164,8 @@ def hold_to_units(units, images, first=0, doubts=True):
     Raises
     ------
     InputMismatchError
-        If one cannot be in the same units: a pixel is far beyond the range, or all pixels are
-        nearly the same where that cannot be.
+        If one cannot be in the same units: many pixels are far beyond the range, one is absurdly
+        far, or all pixels are nearly the same where that cannot be.
 
     Warns
     -----
@@ -171,9 +183,12 @@ def hold_to_units(units, images, first=0, doubts=True):
     enough = images[0].size >= _FEW_PIXELS
     # What fit saw itself is not refused.
     darkest, brightest = units["extremes"]
+    too_bright = max(brightest, high + _TOO_FAR * width + 3 * above)
+    too_dark = min(darkest, low - _TOO_FAR * width - 3 * below)
     refused = (
-        (highest > max(brightest, high + _TOO_FAR * width + 3 * above))
-        | (lowest < min(darkest, low - _TOO_FAR * width - 3 * below))
+        _many_beyond(images, lowest, highest, too_dark, too_bright)
+        | (highest > max(brightest, high + _ABSURD * width))
+        | (lowest < min(darkest, low - _ABSURD * width))
         | (
             ((span > 0) | doubts)
             & enough
@@ -194,11 +209,12 @@ def hold_to_units(units, images, first=0, doubts=True):
         )
     if not doubts:
         return
+    rather_bright, rather_dark = high + _FAR * width + above, low - _FAR * width - below
     found = {
-        "brighter": (highest > high + _FAR * width + above)
+        "brighter": _many_beyond(images, lowest, highest, -np.inf, rather_bright)
         | (mean > _at(units, "mean", 0.99) + _SHIFT * width)
         | (lowest > _at(units, "lowest", 0.99) + _SHIFT * width),
-        "darker": (lowest < low - _FAR * width - below)
+        "darker": _many_beyond(images, lowest, highest, rather_dark, np.inf)
         | (mean < _at(units, "mean", 0.01) - _SHIFT * width),
         "of less contrast": enough & (span < min(usual / _NARROW, least / 1.5)),
     }

@@ -2,12 +2,16 @@
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skdistort.exceptions import InputMismatchError, InputMismatchWarning
+from skdistort.images._arrays import settle_units
 from skdistort.images._units import hold_to_units, learn_units, measure, units_unchecked
 from skdistort.template_baselines import GaussianBlur
 
@@ -209,3 +213,19 @@ def test_tables_hold_flat_rows():
     assert table.shape == (300, 64)
     plain = filter.set_output(transform="default").transform(NEW.reshape(-1, 8, 8))
     np.testing.assert_array_equal(table.to_numpy(), plain.reshape(300, 64))
+
+
+@pytest.mark.parametrize(
+    "scaler", [MinMaxScaler(), StandardScaler(), PCA(49, whiten=True)], ids=str
+)
+def test_columns_scaled_by_themselves_pass(scaler):
+    # Those that few images of fit use lie far outside in others.
+    X = load_digits().data.astype(np.float32)
+    rows = np.random.RandomState(0).permutation(len(X))
+    seen = scaler.fit_transform(X[rows[:400]])
+    later = scaler.transform(X[rows[400:]])
+    assert later.max() > 1.5 * seen.max() or np.abs(later).max() > 5
+    side = int(np.sqrt(seen.shape[1]))
+    embedder = SimpleNamespace()
+    settle_units(embedder, measure(seen.reshape(-1, side, side, 1)))
+    hold_to_units(embedder.units_, later.reshape(-1, side, side, 1))

@@ -34,11 +34,12 @@ class UnitLength(layers.Layer):
         """Normalise along the last axis."""
         # The result is that of the formula for any scale, which so needs no gradient of its own.
         largest = keras.ops.max(keras.ops.abs(x), axis=-1, keepdims=True)
-        scale = keras.ops.stop_gradient(keras.ops.maximum(largest, 1.0))
-        x = x / scale
+        # In two steps, since the reciprocal of the largest floats counts as zero on some backends.
+        root = keras.ops.sqrt(keras.ops.stop_gradient(keras.ops.maximum(largest, 1.0)))
+        x = x / root / root
         square = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
         # Not rsqrt, whose vectorised form rounds differently from the one for a row left over.
-        return x / keras.ops.sqrt(square + self.epsilon / keras.ops.square(scale))
+        return x / keras.ops.sqrt(square + self.epsilon / root / root / root / root)
 
     def compute_output_shape(self, input_shape):
         """Shape of the output: that of the input."""

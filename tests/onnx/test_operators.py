@@ -457,6 +457,13 @@ def test_unit_length_as_pytorch_writes_it():
     assert_like_onnxruntime(make_model(*nodes, a=np.array([1]), tiny=np.float32(1e-12)))
 
 
+def skip_where_keras_cannot_resize():
+    try:
+        keras.ops.image.resize(np.zeros((1, 2, 2, 1), np.float32), (3, 3))
+    except ImportError:
+        pytest.skip("this release of Keras resizes by torchvision on PyTorch")
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -471,6 +478,8 @@ def test_unit_length_as_pytorch_writes_it():
 )
 @pytest.mark.parametrize("by", ["scales", "sizes"])
 def test_resize(attributes, by):
+    if attributes["mode"] == "linear":
+        skip_where_keras_cannot_resize()
     if by == "scales":
         inputs, arrays = "x _ c", {"c": np.float32([1, 1, 2, 3])}
     else:
@@ -480,6 +489,7 @@ def test_resize(attributes, by):
 
 
 def test_resize_to_less():
+    skip_where_keras_cannot_resize()
     c = np.array([3, 6, 5, 7])
     assert_like_onnxruntime(make_model(node("Resize", "x _ _ c", mode="linear"), batch=3, c=c))
 

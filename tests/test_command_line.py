@@ -285,10 +285,15 @@ def test_an_interrupt_is_one_line_and_leaves_nothing(target, what, ends, tmp_pat
     np.savez(tmp_path / "own.npz", X=X, y=Y)
     picture = tmp_path / "out.png"
     picture.write_text("the last one")
-    status, _, err = ends(
-        *["--data", str(tmp_path / "own.npz"), "--quiet", "--epochs", "1"],
-        *["--output", str(picture)],
-    )
+    # What a shell starts in the background ignores the signal, and so do its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status, _, err = ends(
+            *["--data", str(tmp_path / "own.npz"), "--quiet", "--epochs", "1"],
+            *["--output", str(picture)],
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (status, err) == (130, "skdistort: interrupted\n")
     assert picture.read_text() == "the last one"
     assert sorted(os.listdir(tmp_path)) == ["out.png", "own.npz"]

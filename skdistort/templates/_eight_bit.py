@@ -15,7 +15,6 @@ from sklearn.utils.validation import column_or_1d
 from ..images._layout import from_unit_range
 from ..images._photos import recompress
 from ..images._sources import joined
-from ..keys import rotate_embeddings
 from ..metrics import pairwise_equal_error_rate
 
 if TYPE_CHECKING:
@@ -145,10 +144,7 @@ def reissue_templates(generator, templates, old_key, new_key):
     ndarray of shape (n_samples, h, w, c), uint8
         The new templates.
     """
-    embeddings = embed_templates(generator, templates)
-    plain = rotate_embeddings(embeddings, old_key, inverse=True)
-    # What a generator with a key makes depends on the embeddings alone.
-    return _quantised(generator._generate(None, rotate_embeddings(plain, new_key)))
+    return _quantised(generator._renew(embed_templates(generator, templates), old_key, new_key))
 
 
 def read_templates(generator, blobs):

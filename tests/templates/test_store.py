@@ -274,13 +274,21 @@ def test_store_belongs_to_one_generator(generator, store, path):
         TemplateStore(other, path)
 
 
-def test_rounding_costs_little(generator):
+def test_rounding_costs_little(generator, monkeypatch):
+    embedded = []
+
+    def embed(generator, templates):
+        embedded.append(templates)
+        return embed_templates(generator, templates)
+
+    monkeypatch.setattr("skdistort.templates._eight_bit.embed_templates", embed)
     as_float, rounded, none = storage_error_rates(generator, X_held, y_held)
     probes, enrolled = generator.embed(X_held), generator.embed(generator.transform(X_held))
     pairs = pair_scores(probes, y_held, enrolled, y_held, exclude_same_index=True)
     assert as_float == pytest.approx(equal_error_rate(*pairs)[0], abs=1e-9)
     assert rounded == pytest.approx(as_float, abs=0.01)
-    assert rounded != as_float
+    assert [templates.dtype for templates in embedded] == [np.uint8]
+    np.testing.assert_array_equal(embedded[0], make_templates(generator, X_held))
     assert none is None
 
 

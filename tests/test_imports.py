@@ -208,3 +208,14 @@ def test_every_dotted_name_in_words_exists():
         names = re.findall(r"(?<![\w/.])skdistort(?!\.png)(?:\.[A-Za-z_]\w*)+(?![\w/])", text)
         wrong += [f"{path.relative_to(ROOT)}: {n}" for n in {*names} if not exists(n)]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.fast
+def test_one_place_imports_a_backend_itself():
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for _, name in imported_names(path, "")
+        if name.partition(".")[0] in ("torch", "jax", "tensorflow")
+    }
+    assert found == {"networks/_torch_layers.py", "networks/_torch_steps.py"}

@@ -12,7 +12,8 @@ import numpy as np
 from .._backend import keras
 from ..images._layout import row_multiple
 from ..networks._pool import ModelPool
-from ..networks._stored import jit_mode
+from ..networks._stored import fastest_form, jit_mode
+from ..training._recording import RecordingModel
 
 ops = keras.ops
 
@@ -25,7 +26,7 @@ _LONG = 1000
 _REFINERS = ModelPool(2)
 
 
-class TemplatePixels(keras.Model):
+class TemplatePixels(RecordingModel):
     """A batch of templates, a pixel a weight, before a frozen embedder.
 
     Parameters
@@ -37,7 +38,7 @@ class TemplatePixels(keras.Model):
     """
 
     def __init__(self, embedder, n_templates):
-        super().__init__(name="template_pixels", dtype="float32")
+        super().__init__(name="template_pixels")
         embedder.trainable = False
         self.embedder = embedder
         self.logits = self.add_weight(
@@ -119,11 +120,12 @@ def refine_templates(embedder, templates, targets, pixel_range, *, n_steps, verb
             refined[start : start + len(done)] = done
             if bar is not None:
                 bar.update(start + len(done))
+        refiner.model.release()
     return refined
 
 
 def _compile(embedder, n_templates):
-    model = TemplatePixels(embedder.rebuild(), n_templates)
+    model = TemplatePixels(fastest_form(embedder.rebuild()), n_templates)
     model.compile(optimizer=keras.optimizers.Adam(0.0, name="adam"), jit_compile=jit_mode())
     # Variables that come to be within the first step would have it traced twice.
     model.optimizer.build(model.trainable_variables)

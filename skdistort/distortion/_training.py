@@ -92,6 +92,7 @@ class TrainingCase:
         return "plain" if self.embeds and self.sees != "embedding" else "embedding"
 
 
+@keras.saving.register_keras_serializable(package="skdistort")
 class InferenceOnly(keras.Model):
     """A network that runs in inference mode even where it is part of one in training.
 
@@ -113,11 +114,19 @@ class InferenceOnly(keras.Model):
         network = keras.saving.serialize_keras_object(self.network)
         return {"trainable": self.trainable, "network": network}
 
+    @classmethod
+    def from_config(cls, config):
+        """Make one of a network that is rebuilt."""
+        made = cls(keras.saving.deserialize_keras_object(config["network"]))
+        made.trainable = config["trainable"]
+        return made
+
     def call(self, x):
         """Apply the network."""
         return self.network(x, training=False)
 
 
+@keras.saving.register_keras_serializable(package="skdistort")
 class ReverseGradient(keras.layers.Layer):
     """The identity, whose gradient is multiplied by a negative number on the way back.
 

@@ -129,7 +129,7 @@ class StoredNetwork:
         return self._architecture
 
     def _build_predictor(self):
-        model = self.rebuild()
+        model = fastest_form(self.rebuild())
         model.trainable = False
         # The property, unlike compile(), would take "auto" for True.
         if jit_mode() is False:
@@ -196,6 +196,26 @@ def without_compilation(config):
 
     description = json.loads(config, object_hook=strip)
     return json.dumps(description) if found else config
+
+
+def fastest_form(model):
+    """Give a network in the form that runs fastest here, for whoever runs but does not store it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A network whose layers Keras can serialise.
+
+    Returns
+    -------
+    keras.Model
+        On PyTorch a copy of operations of its own; `model` elsewhere.
+    """
+    if keras.backend.backend() != "torch":
+        return model
+    from ._torch_layers import with_own_layers
+
+    return with_own_layers(model)
 
 
 def jit_mode():

@@ -10,7 +10,8 @@ import numpy as np
 
 from .._backend import keras
 from ..networks._pool import ModelPool, architecture
-from ..networks._stored import jit_mode
+from ..networks._stored import fastest_form, jit_mode
+from ._recording import RecordingModel
 
 _TRAINERS = ModelPool(2)
 
@@ -42,7 +43,7 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):
         return self.start * (0.5 * (1.0 + keras.ops.cos(np.pi * done)))
 
 
-class TrainingModel(keras.Model):
+class TrainingModel(RecordingModel):
     """A network with its loss, the loss's parts tracked by name.
 
     Parameters
@@ -64,7 +65,7 @@ class TrainingModel(keras.Model):
     """
 
     def __init__(self, network, loss, options, part_names, setting_names, schedule):
-        super().__init__(name="training", dtype="float32")
+        super().__init__(name="training")
         self.network = network
         self._loss_and_parts = partial(loss, **options)
         self._settings = {
@@ -203,7 +204,7 @@ def train(
 
     def build():
         falling = CosineToZero() if schedule == "cosine" else None
-        model = TrainingModel(network, loss, options, part_names, settings, falling)
+        model = TrainingModel(fastest_form(network), loss, options, part_names, settings, falling)
         optimizer = keras.optimizers.Adam(falling or 0.0, name="adam")
         if falling is not None:
             falling.attach(optimizer)
@@ -244,6 +245,7 @@ def train(
                 verbose=2 if verbose > 1 else 0,
                 shuffle=False,
             ).history
+            model.release()
             if model.network is not network:
                 network.set_weights(model.network.get_weights())
     finally:

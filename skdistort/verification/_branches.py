@@ -10,6 +10,7 @@ from ..decision._pairs import refuse_without_length, score_in_blocks
 from ..losses import pair_cross_entropy, stacked_triplet_loss
 
 
+@keras.saving.register_keras_serializable(package="skdistort")
 class BranchComparison(keras.Model):
     """The double branch in training: log-odds of client pairs, then of impostor pairs.
 
@@ -30,6 +31,11 @@ class BranchComparison(keras.Model):
         """Tell of both networks, so that other ones are trained by another step."""
         parts = {"encoder": self.encoder, "head": self.head}
         return {k: keras.saving.serialize_keras_object(part) for k, part in parts.items()}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make one of networks that are rebuilt."""
+        return cls(*map(keras.saving.deserialize_keras_object, (config["encoder"], config["head"])))
 
     def call(self, x, training=None):
         """Compare anchors, clients and impostors that `x` stacks in thirds."""

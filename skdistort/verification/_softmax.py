@@ -285,6 +285,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         return tags
 
 
+@keras.saving.register_keras_serializable(package="skdistort")
 class CosineLogits(keras.layers.Layer):
     """Cosines of unit vectors and learned class centres.
 

@@ -114,6 +114,7 @@ def run_unet(size, policy, options, peak):
     embedder = TripletEmbedder(epochs=1, random_state=0).fit(X, y)
     generator = DistortionGenerator(
         FrozenEstimator(embedder),
+        architecture="unet",
         filters=[maps // options.divisor for maps in (64, 128, 256)],
         dtype_policy=policy,
         batch_size=options.batch_size,

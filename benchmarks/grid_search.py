@@ -136,7 +136,7 @@ def main():
     embedder = TripletEmbedder(epochs=options.epochs, random_state=0)
     frozen = FrozenEstimator(clone(embedder).fit(X, y))
     generator = DistortionGenerator(
-        frozen, pixel_range=(0, 16), epochs=options.epochs, random_state=0
+        frozen, architecture="unet", pixel_range=(0, 16), epochs=options.epochs, random_state=0
     )
     searches = ((embedder, "margin"), (generator, "alpha"))
     if options.only != "memory":

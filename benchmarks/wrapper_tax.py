@@ -41,7 +41,7 @@ def plain_embedder(X, y, epochs):
 
 
 def plain_generator(X, embedder, epochs):
-    estimator = DistortionGenerator()
+    estimator = DistortionGenerator(architecture="unet")
     frozen = keras.models.model_from_json(embedder.network_.config)
     frozen.set_weights(embedder.network_.weights)
     frozen.trainable = False
@@ -91,7 +91,10 @@ def main():
         ),
         "DistortionGenerator": (
             lambda: DistortionGenerator(
-                FrozenEstimator(embedder), epochs=epochs, schedule="constant"
+                FrozenEstimator(embedder),
+                architecture="unet",
+                epochs=epochs,
+                schedule="constant",
             ).fit(X),
             lambda: plain_generator(X, embedder, epochs),
         ),

@@ -3,8 +3,9 @@ Grid search over margins inside a pipeline
 ==========================================
 
 The training loss depends on its own weights, so it cannot rank them. ``score`` does not: it is the
-harmonic mean of how well a distorted template identifies and of how little it looks like the
-image. Its parts, and the resistance to a fast linear inversion, are scorers of their own.
+harmonic mean of how well a distorted template identifies, of how little it looks like the image,
+and of how badly a fast linear attack reconstructs the image from it. Its parts are scorers of their
+own.
 """
 
 # %%

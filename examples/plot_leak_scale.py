@@ -23,8 +23,8 @@ from skdistort.template_baselines import GaussianBlur, Pixelation
 X_train, y_train, X_test, y_test = load_images("digits")
 embedder = FrozenEstimator(TripletEmbedder(epochs=6, random_state=0).fit(X_train, y_train))
 training = {"epochs": 8, "pixel_range": (0, 16), "random_state": 0}
-unet = DistortionGenerator(embedder, **training).fit(X_train)
-bottleneck = DistortionGenerator(embedder, architecture="bottleneck", **training).fit(X_train)
+unet = DistortionGenerator(embedder, architecture="unet", **training).fit(X_train)
+bottleneck = DistortionGenerator(embedder, **training).fit(X_train)
 images = X_test[..., None] / 16
 trivial = trivial_templates(images, random_state=0)
 templates = {

@@ -20,9 +20,9 @@ from skdistort.metrics import abs_pearson
 X_train, y_train, X_test, y_test = load_images("digits")
 embedder = FrozenEstimator(TripletEmbedder(epochs=6, random_state=0).fit(X_train, y_train))
 training = {"epochs": 8, "pixel_range": (0, 16), "random_state": 0}
-unet = DistortionGenerator(embedder, **training).fit(X_train)
-bottleneck = DistortionGenerator(embedder, architecture="bottleneck", **training).fit(X_train)
-keyed = DistortionGenerator(embedder, architecture="bottleneck", key=1, **training).fit(X_train)
+unet = DistortionGenerator(embedder, architecture="unet", **training).fit(X_train)
+bottleneck = DistortionGenerator(embedder, **training).fit(X_train)
+keyed = DistortionGenerator(embedder, key=1, **training).fit(X_train)
 
 # %%
 # Two images of five classes

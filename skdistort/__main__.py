@@ -102,7 +102,7 @@ def _parse(argv):
         nargs="+",
         help="height, width (and channels) of flat rows",
     )
-    add("--architecture", default="unet", choices=("unet", "bottleneck"))
+    add("--architecture", default="bottleneck", choices=("bottleneck", "unet"))
     # Embeddings have unit length, so that squared distances end at 4.
     add("--alpha", type=_number(float, 0, 4), default=0.2, help="margin of the embedding term")
     add("--pi-emb", type=_number(float, 0, 1), default=0.5, help="weight of the embedding term")

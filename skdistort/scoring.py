@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
-from .distortion._comparison import (
-    dissimilarity,
-    identifiability,
-    inversion_resistance,
-    overall_score,
-)
+from .distortion._comparison import dissimilarity, identifiability, overall_score
+from .metrics import inversion_resistance
 
 if TYPE_CHECKING:
     from .distortion import DistortionGenerator
@@ -75,45 +71,47 @@ def inversion_resistance_scorer(
 ) -> float:
     """Score how badly a fast linear attack reconstructs images from templates.
 
-    A ridge regression learns images from the templates of every other sample and attacks those
-    of the rest. A linear attack is a lower bound on what leaks: a U-Net's templates give more to
-    a trained decoder.
+    A ridge regression learns each image from all the others and their templates, see
+    :func:`skdistort.metrics.inversion_resistance`. A linear attack is a lower bound on what leaks:
+    a U-Net's templates give more to a trained decoder.
 
     Parameters
     ----------
     estimator : DistortionGenerator
         A fitted generator.
     X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-        Images, at least four.
+        Images, 20 at least.
     y : None
         Ignored.
 
     Returns
     -------
     float
-        Mean DSSIM, ``(1 - SSIM) / 2``, of the reconstructions; 0 for a perfect inversion.
+        The share of the images' variance that stays unexplained, in ``[0, 1]``: 0 for a perfect
+        inversion, 1 for a blind guess.
     """
-    return inversion_resistance(_compare(estimator, X))
+    comparison = _compare(estimator, X)
+    return inversion_resistance(comparison.images, comparison.templates)
 
 
 def distortion_score(
     estimator: DistortionGenerator, X: ArrayLike, y: ArrayLike | None = None
 ) -> float:
-    """Score identifiability and dissimilarity together, by their harmonic mean.
+    """Score identifiability, dissimilarity and resistance together, by their harmonic mean.
 
     Parameters
     ----------
     estimator : DistortionGenerator
         A fitted generator.
     X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-        Images.
+        Images, 20 at least.
     y : array-like of shape (n_samples,), default=None
         Classes, see :func:`identifiability_scorer`.
 
     Returns
     -------
     float
-        In ``[0, 1]``; 0 if either part is 0.
+        In ``[0, 1]``; 0 if a part is 0.
     """
     return overall_score(_compare(estimator, X), y)
 

@@ -76,7 +76,7 @@ def test_npz_of_own_data(tmp_path, capsys):
     picture = tmp_path / "out.pdf"
     main(
         ["--data", str(tmp_path / "own.npz"), "--quiet", "--epochs", "1", "--architecture"]
-        + ["bottleneck", "--output", str(picture)]
+        + ["unet", "--output", str(picture)]
     )
     assert "200 images to train on, 100 to test on" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"%PDF")
@@ -226,7 +226,7 @@ def test_images_of_any_shape_and_unit_are_drawn(shape, scale):
 
 @pytest.mark.parametrize(
     ("shape", "arguments"),
-    [((1, 48), ["--image-shape", "1", "48"]), ((6, 4, 2), ["--architecture", "bottleneck"])],
+    [((1, 48), ["--image-shape", "1", "48"]), ((6, 4, 2), ["--architecture", "unet"])],
 )
 def test_the_fewest_images_of_any_shape_are_trained_on(shape, arguments, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)

@@ -4,6 +4,7 @@ The measures themselves are in :mod:`skdistort.metrics`; who warns is the estima
 """
 
 from dataclasses import dataclass
+from statistics import harmonic_mean
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +13,11 @@ from sklearn.utils.validation import column_or_1d
 from .._labels import as_labels
 from ..metrics import (
     abs_pearson,
-    dssim,
     edge_correlation,
     equal_error_rate,
+    inversion_resistance,
     pair_scores,
     pointwise_r2,
-    ridge_inversion,
 )
 
 # A template with less contrast than this, in standard deviations of its pixels on [0, 1], is
@@ -97,46 +97,36 @@ def dissimilarity(comparison):
     float
         In ``[0, 1]``; a negative is as similar as the image itself.
     """
-    return 1.0 - float(np.mean(abs_pearson(comparison.images, comparison.templates)))
-
-
-def inversion_resistance(comparison):
-    """Measure how badly a ridge regression reconstructs images from templates, by mean DSSIM.
-
-    It learns from every other sample and attacks the rest.
-
-    Parameters
-    ----------
-    comparison : DistortionComparison
-        Images and their templates, four at least.
-
-    Returns
-    -------
-    float
-        0 for a perfect inversion.
-    """
-    images, templates = comparison.images, comparison.templates
-    rebuilt = ridge_inversion(templates[::2], images[::2], templates[1::2])
-    return float(np.mean(dssim(images[1::2], rebuilt)))
+    correlations = abs_pearson(comparison.images, comparison.templates)
+    return max(0.0, 1.0 - float(np.mean(correlations)))
 
 
 def overall_score(comparison, y=None):
-    """Combine identifiability and dissimilarity by their harmonic mean.
+    """Combine what templates keep and hide by a harmonic mean.
+
+    Its parts are :func:`identifiability`, :func:`dissimilarity`, and the
+    :func:`~skdistort.metrics.inversion_resistance`, without which templates would do best that a
+    straight line inverts.
 
     Parameters
     ----------
     comparison : DistortionComparison
-        Images and their templates.
+        Images and their templates, 20 at least.
     y : array-like of shape (n_samples,), default=None
         Classes, see :func:`identifiability`.
 
     Returns
     -------
     float
-        In ``[0, 1]``; 0 if either part is 0.
+        In ``[0, 1]``; 0 if a part is 0.
     """
-    parts = identifiability(comparison, y), dissimilarity(comparison)
-    return 2.0 * parts[0] * parts[1] / sum(parts) if sum(parts) > 0 else 0.0
+    return harmonic_mean(
+        [
+            identifiability(comparison, y),
+            dissimilarity(comparison),
+            inversion_resistance(comparison.images, comparison.templates),
+        ]
+    )
 
 
 @dataclass(frozen=True)

@@ -86,16 +86,16 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         maximise, on pixels in ``[0, 1]``; see :mod:`skdistort.distances`. A callable takes
         batches ``(n, height, width, channels)`` of true and distorted images and returns ``(n,)``
         in ``keras.ops``.
-    architecture : {"unet", "bottleneck"}, default="unet"
-        ``"unet"`` sees the image, as in paper A, and its skip connections leak it: see
-        :func:`skdistort.metrics.distortion_report`. ``"bottleneck"`` sees F(X) only, so that a
-        template tells no more than the embedding does.
+    architecture : {"bottleneck", "unet"}, default="bottleneck"
+        ``"bottleneck"`` sees F(X) only, so that a template tells no more than the embedding does.
+        ``"unet"`` is paper A's: it sees the image, and its skip connections leak it, so that a
+        ridge regression undoes its templates; see :func:`skdistort.metrics.distortion_report`.
     key : int, bytes or None, default=None
         With a key the template of an image is made so that F(G(X)) lies near R F(X), where R is
         the orthogonal map that the key determines, and probes are compared by R F(X), which
         ``embed_probe`` gives. The training does not depend on which key it is: a new one, set by
-        ``set_params`` or given to ``transform``, makes new templates with no new training. Needs
-        ``architecture="bottleneck"``. An int is at least 0; one that can be guessed is no secret.
+        ``set_params`` or given to ``transform``, makes new templates with no new training. A U-Net
+        takes none. An int is at least 0; one that can be guessed is no secret.
     adversary_weight : float, default=0.0
         Weight against the other terms of a U-Net that learns along to reconstruct images from
         templates, by mean squared error; G learns to make that error large. 0 does without.
@@ -202,7 +202,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         "alpha": [Interval(Real, 0, None, closed="left")],
         "pi_emb": [Interval(Real, 0, 1, closed="both")],
         "distance": [StrOptions(set(IMAGE_DISTANCES)), callable],
-        "architecture": [StrOptions({"unet", "bottleneck"})],
+        "architecture": [StrOptions({"bottleneck", "unet"})],
         "key": [Interval(Integral, 0, None, closed="left"), bytes, None],
         "adversary_weight": [Interval(Real, 0, None, closed="left")],
         "train_embedder": ["boolean"],
@@ -218,7 +218,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         alpha=0.2,
         pi_emb=0.5,
         distance="mse",
-        architecture="unet",
+        architecture="bottleneck",
         key=None,
         adversary_weight=0.0,
         train_embedder=False,
@@ -426,7 +426,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
-            Images.
+            Images, 20 at least.
         y : array-like of shape (n_samples,), default=None
             Classes. Without them an image is matched to its own template and to the others'.
 
@@ -434,8 +434,15 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         -------
         float
             Harmonic mean, in ``[0, 1]``, of identifiability (1 - 2 EER of plain probes against
-            distorted templates) and dissimilarity (1 - mean absolute Pearson correlation of
-            images and templates), the scorers of :mod:`skdistort.scoring`.
+            distorted templates), dissimilarity (1 - mean absolute Pearson correlation of images
+            and templates) and the resistance to a fast inversion (the share of the images'
+            variance that a ridge regression does not get from templates), the scorers of
+            :mod:`skdistort.scoring`.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 20 images, of which no regression learns enough.
         """
         return overall_score(self.compare(X), y)
 

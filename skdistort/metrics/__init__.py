@@ -18,6 +18,7 @@ from ._distortion import (
 )
 from ._image_distances import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
 from ._pairs import iter_pair_scores, pair_scores
+from ._ridge import inversion_resistance
 from ._streaming import pairwise_equal_error_rate, streaming_equal_error_rate
 from ._unlinkability import Unlinkability, unlinkability
 from ._verification import (
@@ -56,6 +57,7 @@ __all__ = [
     "edge_correlation",
     "equal_error_rate",
     "fnmr_at_fmr",
+    "inversion_resistance",
     "iter_pair_scores",
     "l1",
     "min_cllr",

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -16,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.distances import IMAGE_DISTANCES
 from skdistort.distortion._comparison import DistortionComparison, diagnose_distortion
-from skdistort.metrics import abs_pearson, mse
+from skdistort.metrics import abs_pearson, inversion_resistance, mse
 from skdistort.scoring import (
     dissimilarity_scorer,
     distortion_score,
@@ -134,7 +135,7 @@ def test_embedder_runs_in_inference_mode():
 @pytest.mark.parametrize("distance", sorted(IMAGE_DISTANCES))
 def test_named_distances(distance, frozen):
     # All images in one batch, and a rate that leaves the weights: the loss of the first network.
-    params = {**SMALL, "epochs": 1, "batch_size": 200, "learning_rate": 1e-12}
+    params = {**SMALL, "architecture": "unet", "batch_size": 200, "learning_rate": 1e-12}
     generator = quiet_fit(DistortionGenerator(frozen, distance=distance, **params), X_train[:200])
     images = X_train[:200].reshape(-1, 8, 8, 1) / 16
     distorted = generator.network_.rebuild()(images, training=True)
@@ -161,15 +162,28 @@ def test_score_is_the_harmonic_mean_and_ignores_the_weights(generator):
     parts = (
         identifiability_scorer(generator, X_test, y_test),
         dissimilarity_scorer(generator, X_test),
+        inversion_resistance_scorer(generator, X_test),
     )
     score = generator.score(X_test, y_test)
-    assert score == pytest.approx(2 / sum(1 / part for part in parts))
+    assert score == pytest.approx(3 / sum(1 / part for part in parts))
+    # As little as there is to be learned from the embeddings that a bottleneck sees.
+    limit = inversion_resistance(X_test, generator.embed(X_test))
+    assert (parts[2] > limit - 0.1) == (generator.architecture == "bottleneck")
     alpha, pi_emb = generator.alpha, generator.pi_emb
     generator.set_params(alpha=3.0, pi_emb=0.01)
     assert generator.score(X_test, y_test) == score
     generator.set_params(alpha=alpha, pi_emb=pi_emb)
     assert 0 < generator.score(X_test) <= 1
-    assert 0 < inversion_resistance_scorer(generator, X_test) < 0.5
+    with pytest.raises(ValueError, match="fewer than 20 images, got 19"):
+        generator.score(X_test[:19])
+
+
+def test_score_ranks_what_a_straight_line_inverts_below(frozen):
+    safe = DistortionGenerator(frozen, filters=(8, 16), epochs=4, random_state=0)
+    assert safe.architecture == "bottleneck"
+    papers = clone(safe).set_params(architecture="unet")
+    scores = [quiet_fit(g, X_train).score(X_test, y_test) for g in (safe, papers)]
+    assert scores[0] > scores[1] + 0.05
 
 
 class Fixed:
@@ -185,8 +199,8 @@ class Fixed:
 
 def test_scores_of_trivial_templates():
     rng = np.random.default_rng(0)
-    images = rng.random((40, 6, 6, 1), dtype=np.float32)
-    labels = np.arange(40) % 4
+    images = rng.random((80, 6, 6, 1), dtype=np.float32)
+    labels = np.arange(80) % 4
     Z = np.eye(4, dtype=np.float32)[labels]
     # A perfect embedder, but a template that shows the image: no good to anyone.
     assert distortion_score(Fixed(images, Z, Z), images, labels) == pytest.approx(0, abs=1e-6)
@@ -196,8 +210,14 @@ def test_scores_of_trivial_templates():
     constant = Fixed(np.full_like(images, 0.5), Z, np.ones_like(Z))
     assert dissimilarity_scorer(constant, images) == 1
     assert distortion_score(constant, images, labels) == 0
-    assert distortion_score(Fixed(np.full_like(images, 0.5), Z, Z), images, labels) == 1
-    assert inversion_resistance_scorer(negative, images) < 0.25
+    perfect = Fixed(np.full_like(images, 0.5), Z, Z)
+    assert distortion_score(perfect, images, labels) == pytest.approx(1)
+    assert inversion_resistance_scorer(constant, images) == pytest.approx(1)
+    # Turned over, templates look nothing like the images, and a linear attack has them all.
+    turned = Fixed(images[:, ::-1, ::-1], Z, Z)
+    assert dissimilarity_scorer(turned, images) > 0.8
+    assert inversion_resistance_scorer(turned, images) < 0.01
+    assert distortion_score(turned, images, labels) < 0.03
 
 
 @pytest.mark.fast

@@ -23,8 +23,8 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X.astype(np.float32), y, test_size=300, random_state=0
 )
-SMALL = {"architecture": "bottleneck", "epochs": 1, "filters": (4,), "random_state": 0}
-UNET = {"filters": (8,), "learning_rate": 5e-3, "random_state": 0}
+SMALL = {"epochs": 1, "filters": (4,), "random_state": 0}
+UNET = {"architecture": "unet", "filters": (8,), "learning_rate": 5e-3, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def frozen():
 
 @pytest.fixture(scope="module")
 def keyed(frozen):
-    return DistortionGenerator(
-        frozen, architecture="bottleneck", key=b"first", pi_emb=0.9, epochs=12, random_state=0
-    ).fit(X_train)
+    return DistortionGenerator(frozen, key=b"first", pi_emb=0.9, epochs=12, random_state=0).fit(
+        X_train
+    )
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_loss_values_of_an_adversary():
     "params",
     [
         {"architecture": "unet"},
-        {"architecture": "bottleneck"},
+        {},
         pytest.param({"key": 3}, marks=pytest.mark.backend),
     ],
 )
@@ -363,7 +363,7 @@ def test_refuses_keys_that_do_not_fit(frozen, keyed, store):
             use(X_test[:3], keys=1)
     with pytest.raises(ValueError, match="without a key"):
         keyless.reissue(X_test[:3], 1, 2)
-    unet = quiet_fit(DistortionGenerator(frozen, epochs=1, filters=(4,), random_state=0), X_train)
+    unet = quiet_fit(DistortionGenerator(frozen, architecture="unet", **SMALL), X_train)
     with pytest.raises(ValueError, match="without a key"):
         unet.transform(X_test[:3], keys=1)
     with pytest.raises(ValueError, match="goes on as the previous fit began"):

@@ -23,7 +23,7 @@ pytestmark = [
 X, y = load_digits(return_X_y=True)
 X, y = X[:300].astype(np.float32), y[:300]
 SMALL = {"epochs": 2, "filters": (8,), "random_state": 0, "pixel_range": (0, 16)}
-KEYED = {"architecture": "bottleneck", "key": 5}
+UNET, KEYED = {"architecture": "unet"}, {"key": 5}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def frozen():
     return FrozenEstimator(embedder.fit(X, y))
 
 
-@pytest.fixture(scope="module", params=[{}, {"architecture": "bottleneck"}, KEYED], ids=str)
+@pytest.fixture(scope="module", params=[UNET, {}, KEYED], ids=str)
 def generator(request, frozen):
     return DistortionGenerator(frozen, **SMALL, **request.param).fit(X[:150])
 

@@ -11,12 +11,14 @@ from sklearn.linear_model import Ridge
 from support.backends import image_pairs
 
 import skdistort.metrics._distortion as tables
+import skdistort.metrics._ridge as ridge
 from skdistort.metrics import (
     abs_pearson,
     distance_table,
     distortion_report,
     dssim,
     edge_correlation,
+    inversion_resistance,
     l1,
     mse,
     pointwise_r2,
@@ -232,3 +234,66 @@ def test_tables_refuse_bad_input():
         ridge_inversion(X[:5], X[:6], X[6:])
     with pytest.raises(ValueError, match="T_train and T_test must hold templates of one shape"):
         ridge_inversion(X[:5], X[:5], X[:5, :3])
+
+
+def test_resistance_is_the_share_that_a_ridge_leaves_of_images_left_out():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(24, 3, 3, 1))
+    templates = rng.normal(size=(24, 4)) / 5 + images.reshape(24, 9)[:, :4]
+    Z = templates - templates.mean(axis=0)
+    Z /= np.sqrt(np.mean(np.sum(Z**2, axis=1)))
+    flat, errors = images.reshape(24, -1), []
+    for alpha in (1e-3, 1e-2, 0.1, 1, 10, 100):
+        left_out = []
+        for i in range(24):
+            others = np.arange(24) != i
+            found = Ridge(alpha=alpha).fit(Z[others], flat[others]).predict(Z[[i]])
+            left_out.append(np.mean((found - flat[i]) ** 2))
+        errors.append(np.mean(left_out))
+    others_mean = (24 * flat.mean(axis=0) - flat) / 23
+    expected = min(errors) / np.mean((flat - others_mean) ** 2)
+    assert 0.3 < expected < 0.9
+    assert inversion_resistance(images, templates) == pytest.approx(expected)
+
+
+def test_resistance_of_templates_that_show_all_or_nothing():
+    X01 = (load_digits().images[:200] / 16)[..., None]
+    y = load_digits().target[:200]
+    for template in (X01, 1 - X01, 0.5 + 1e-6 * X01, X01[:, ::-1, ::-1] / 3):
+        assert inversion_resistance(X01, template) < 0.01
+    for template in trivial_templates(X01, 0)["constant"], np.zeros((200, 5)):
+        assert inversion_resistance(X01, template) == pytest.approx(1)
+    assert inversion_resistance(X01, trivial_templates(X01, 0)["noise"]) > 0.95
+    # The class alone leaves what an image has beyond the typical one of its class.
+    within = sum(np.sum((X01[y == c] - X01[y == c].mean(axis=0)) ** 2) for c in range(10))
+    share = within / np.sum((X01 - X01.mean(axis=0)) ** 2)
+    assert inversion_resistance(X01, np.eye(10)[y]) == pytest.approx(share, rel=0.15)
+    # With the same image everywhere a blind guess is right.
+    assert inversion_resistance(np.tile(X01[:1], (20, 1, 1, 1)), X01[:20]) == 0
+
+
+def test_resistance_does_not_hang_on_order_scale_or_number_of_images(monkeypatch):
+    rng = np.random.default_rng(0)
+    X01 = rng.uniform(size=(120, 4, 4, 1)).astype(np.float32)
+    templates = (X01[..., 0] @ rng.normal(size=(4, 2)) + rng.normal(size=(120, 4, 2)) / 4) / 3
+    order = rng.permutation(120)
+    for most in (2000, 50):
+        monkeypatch.setattr(ridge, "_MOST_KNOWN", most)
+        found = inversion_resistance(X01, templates)
+        assert 0.3 < found < 0.8
+        assert inversion_resistance(X01[order], templates[order]) == pytest.approx(found)
+        assert inversion_resistance(X01, 1e3 - 7 * templates) == pytest.approx(found)
+    assert found != pytest.approx(inversion_resistance(X01[:50], templates[:50]))
+    # Of large images fewer are taken, but twenty at least.
+    monkeypatch.setattr(ridge, "_KNOWN_VALUES", 1)
+    assert len(ridge._images_to_attack(X01)) == 20
+
+
+def test_resistance_refuses_what_says_nothing():
+    X01 = np.random.default_rng(0).uniform(size=(30, 4, 4))
+    with pytest.raises(ValueError, match="fewer than 20 images, got 19"):
+        inversion_resistance(X01[:19], X01[:19])
+    with pytest.raises(ValueError, match="same length, got 30 and 29"):
+        inversion_resistance(X01, X01[:29])
+    with pytest.raises(ValueError, match="NaN"):
+        inversion_resistance(X01, np.full_like(X01, np.nan))

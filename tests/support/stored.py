@@ -9,11 +9,12 @@ X, y = digits.data[:300].astype(np.float32), digits.target[:300]
 TINY = {"epochs": 1, "filters": (2,), "random_state": 0}
 EMBEDDER = {"n_components": 3, "hidden_units": 4, **TINY}
 KINDS = {
-    "unet": {},
-    "bottleneck": {"architecture": "bottleneck"},
-    "keyed": {"architecture": "bottleneck", "key": 7},
-    "learning": {"train_embedder": True},
-    "learning keyed": {"architecture": "bottleneck", "key": 7, "train_embedder": True},
+    "unet": {"architecture": "unet"},
+    "bottleneck": {},
+    "keyed": {"key": 7},
+    "learning unet": {"architecture": "unet", "train_embedder": True},
+    "learning bottleneck": {"train_embedder": True},
+    "learning keyed": {"key": 7, "train_embedder": True},
 }
 
 

@@ -229,7 +229,7 @@ def refuse_guessable(key: Key) -> None:
     >>> import secrets
     >>> from skdistort.keys import refuse_guessable
     >>> refuse_guessable(secrets.token_bytes(16))
-    >>> refuse_guessable(7)
+    >>> refuse_guessable(7)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     ValueError: A key is easily guessed: ...
@@ -279,6 +279,103 @@ def key_check(key: Key, salt: bytes = b"") -> bytes:
     """
     parts = _encoded(b"key check") + _encoded(salt) + _encoded_key(key)
     return hashlib.shake_256(parts).digest(16)
+
+
+class HiddenParameter:
+    """A parameter of an estimator that is a key: kept as it is, and never shown.
+
+    What ``get_params`` gives is equal to what was set and works in its place, but has no
+    representation: neither that of an estimator or of a pipeline around it, in text or HTML, nor a
+    message about a parameter shows it. A pickle holds it. None stays None.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from skdistort.keys import HiddenParameter
+    >>> class Lock(BaseEstimator):
+    ...     key = HiddenParameter()
+    ...
+    ...     def __init__(self, key=None):
+    ...         self.key = key
+    >>> Lock(b"secret")
+    Lock(key=<hidden>)
+    >>> Lock(b"secret").key == b"secret"
+    True
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self._name not in instance.__dict__:
+            raise AttributeError(self._name)
+        return instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = _hidden(value)
+
+
+class Hidden:
+    """A value without a representation, equal to what it hides."""
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def __str__(self) -> str:
+        return "<hidden>"
+
+    def __format__(self, spec: str) -> str:
+        return "<hidden>"
+
+
+class _HiddenBytes(Hidden, bytes):
+    pass
+
+
+class _HiddenInt(Hidden, int):
+    pass
+
+
+class _HiddenStr(Hidden, str):
+    # Not a key, but what somebody takes for one comes into a message.
+    pass
+
+
+def revealed(value: Any) -> Any:
+    """Give what a hidden value hides.
+
+    Parameters
+    ----------
+    value : object
+        Any value.
+
+    Returns
+    -------
+    object
+        The value as it was set; one that hides nothing comes back as it is.
+
+    Examples
+    --------
+    >>> from skdistort.keys import revealed
+    >>> revealed(7)
+    7
+    """
+    for kind in (bytes, int, str):
+        if isinstance(value, Hidden) and isinstance(value, kind):
+            return kind.__getnewargs__(value)[0]
+    return value
+
+
+def _hidden(value):
+    """Hide a key, or what may be meant as one; all else shows no secret."""
+    if isinstance(value, (Hidden, bool)):
+        return value
+    for kind, hidden in ((bytes, _HiddenBytes), (Integral, _HiddenInt), (str, _HiddenStr)):
+        if isinstance(value, kind):
+            return hidden(value)
+    return value
 
 
 def keyed_normals(key: Key, purpose: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -597,7 +597,7 @@ class TemplateDatabase:
             "INSERT INTO contents (embedding, image) VALUES (?, ?)", (embedding, image)
         ).lastrowid
         seals = [
-            self._sealer.seal(kind, number, subject, key_check, content)
+            self._sealer.seal(content, kind, number, subject, key_check)
             for kind, content in (("embedding", embedding), ("image", image))
         ]
         connection.execute(
@@ -616,7 +616,7 @@ class TemplateDatabase:
 
     def _check_rows(self, kind, rows):
         for number, subject, key_check, content, seal in rows:
-            if not self._sealer.is_whole(seal, kind, number, subject, key_check, content):
+            if not self._sealer.is_whole(seal, content, kind, number, subject, key_check):
                 raise self.damaged(f"template {number} is not what was written")
 
     def _get(self, connection, key):
@@ -624,14 +624,14 @@ class TemplateDatabase:
         if found is None:
             return None
         value, seal = found
-        if not self._sealer.is_whole(seal, "metadata", key, value):
+        if not self._sealer.is_whole(seal, str(value).encode(), "metadata", key):
             raise self.damaged(
                 f"its {key} is not what was written, or was sealed with another mac_key"
             )
         return value
 
     def _put(self, connection, key, value):
-        seal = self._sealer.seal("metadata", key, value)
+        seal = self._sealer.seal(value.encode(), "metadata", key)
         connection.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?, ?)", (key, value, seal))
 
     def _ledger(self, connection):

@@ -35,9 +35,11 @@ class Sealer:
     --------
     >>> from skdistort.templates._seals import Sealer
     >>> sealer = Sealer(b"sixteen bytes or")
-    >>> seal = sealer.seal("image", 1, "ada", b"")
-    >>> sealer.is_whole(seal, "image", 1, "ada", b""), sealer.is_whole(seal, "image", 1, "bob", b"")
-    (True, False)
+    >>> seal = sealer.seal(b"bytes", "image", 1, "ada")
+    >>> sealer.is_whole(seal, b"bytes", "image", 1, "ada")
+    True
+    >>> sealer.is_whole(seal, b"bytes", "image", 1, "bob")
+    False
     """
 
     def __init__(self, mac_key):
@@ -48,44 +50,48 @@ class Sealer:
         # A copy of an HMAC that took the key in is cheaper than a new one.
         self._mac = None if mac_key is None else hmac.new(mac_key, digestmod=hashlib.sha256)
 
-    def seal(self, *parts):
-        """Make the seal of parts.
+    def seal(self, content, *about):
+        """Make the seal of bytes and what belongs to them.
 
         Parameters
         ----------
-        *parts : str, int or bytes
-            What belongs together.
+        content : bytes
+            The bytes.
+        *about : str, int or bytes
+            What they are, and whose.
 
         Returns
         -------
         bytes
             4 of a checksum, 32 of an HMAC.
         """
-        data = b"".join(map(_framed, parts))
+        # As text of a tuple, which shows where it ends, so that no two lists of parts are alike.
+        header = ascii(about).encode()
         if self._mac is None:
-            return crc32(data).to_bytes(4, "little")
+            return crc32(content, crc32(header)).to_bytes(4, "little")
         mac = self._mac.copy()
-        mac.update(data)
+        mac.update(header)
+        mac.update(content)
         return mac.digest()
 
-    def is_whole(self, seal, *parts):
+    def is_whole(self, seal, content, *about):
         """Tell whether parts are those that a seal was made of.
 
         Parameters
         ----------
-        seal : object
-            What was read in the place of a seal.
-        *parts : object
-            What was read in the place of the parts.
+        seal, content : object
+            What was read in the place of a seal and of bytes.
+        *about : object
+            What was read in the place of the other parts.
 
         Returns
         -------
         bool
-            False too where one is of a type that no seal is made of.
+            False too where the first two are no bytes.
         """
-        if not isinstance(seal, bytes) or not all(isinstance(p, (str, int, bytes)) for p in parts):
+        if not isinstance(seal, bytes) or not isinstance(content, bytes):
             return False
-        return hmac.compare_digest(seal, self.seal(*parts))
+        return hmac.compare_digest(seal, self.seal(content, *about))
 
     def digest(self, seals):
         """Make a number that stands for a set of rows, whatever their order.
@@ -110,7 +116,7 @@ class Sealer:
         application to memory integrity checking", ASIACRYPT 2003 (MSet-XOR-Hash).
         """
         if self._mac is not None:
-            seals = (self.seal("member", seal) for seal in seals)
+            seals = (self.seal(seal, "member") for seal in seals)
         return reduce(xor, (int.from_bytes(seal, "little") for seal in seals), 0)
 
     def mask(self, nonce):
@@ -126,7 +132,9 @@ class Sealer:
         int
             The number; 0 without a key.
         """
-        return 0 if self._mac is None else int.from_bytes(self.seal("mask", nonce), "little")
+        return (
+            0 if self._mac is None else int.from_bytes(self.seal(nonce.encode(), "mask"), "little")
+        )
 
 
 class Ledger(NamedTuple):
@@ -216,13 +224,3 @@ class Ledger(NamedTuple):
             return None
         hidden = cls(*map(int, numbers))
         return hidden._replace(digest=hidden.digest ^ sealer.mask(nonce))
-
-
-def _framed(part):
-    """Bytes of a part, its kind and length in front, so that no two lists of parts are alike."""
-    if isinstance(part, bytes):
-        kind = b"b"
-    else:
-        kind, part = (b"s", part) if isinstance(part, str) else (b"i", str(part))
-        part = part.encode()
-    return kind + len(part).to_bytes(8, "little") + part

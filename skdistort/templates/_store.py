@@ -232,6 +232,7 @@ class TemplateStore:
         ValueError
             If ids, keys and probes differ in number, or `X` are not the generator's images.
         """
+        ids = _check_ids(ids, X)
         thresholds = self.thresholds_
         scores, numbers = self._score_claims(ids, X, keys)
         return scores >= thresholds_for(thresholds, numbers)

@@ -40,17 +40,16 @@ def refused(path, use, match):
 
 
 def test_parts_are_not_mistaken_for_one_another():
+    lists = ((b"bc", "a"), (b"c", "ab"), (b"abc",), (b"", "abc"), (b"", b"abc"), (b"", "a", "bc"))
+    lists += ((b"a", 1), (b"a", "1"), (b"a')", "b"), (b"a", "b')"))
     for sealer in (Sealer(None), Sealer(KEY)):
-        seals = [
-            sealer.seal(*parts)
-            for parts in (("a", "bc"), ("ab", "c"), ("abc",), (b"abc",), (1, "a"), ("1", "a"))
-        ]
+        seals = [sealer.seal(*parts) for parts in lists]
         assert len({*seals}) == len(seals)
-        assert sealer.is_whole(seals[0], "a", "bc")
-        assert not sealer.is_whole(seals[0], "a", "bd")
-        assert not sealer.is_whole(None, "a", "bc")
-        assert not sealer.is_whole(seals[0], "a", None)
-    assert Sealer(KEY).seal("a") != Sealer(OTHER).seal("a")
+        assert sealer.is_whole(seals[0], b"bc", "a")
+        assert not sealer.is_whole(seals[0], b"bd", "a")
+        assert not sealer.is_whole(None, b"bc", "a")
+        assert not sealer.is_whole(seals[0], None, "a")
+    assert Sealer(KEY).seal(b"a") != Sealer(OTHER).seal(b"a")
 
 
 def test_keys_that_are_none_are_refused_and_not_shown():
@@ -63,7 +62,7 @@ def test_keys_that_are_none_are_refused_and_not_shown():
 
 def test_the_ledger_tells_sets_apart_and_hides_its_digest():
     sealer = Sealer(KEY)
-    seals = [sealer.seal(i) for i in range(4)]
+    seals = [sealer.seal(b"", i) for i in range(4)]
     ledger = Ledger().changed(sealer, seals[:3]).changed(sealer, seals[3:], seals[:1])
     other_way = Ledger().changed(sealer, seals[:0:-1])
     assert ledger.digest == other_way.digest != Ledger().changed(sealer, seals[:3]).digest
@@ -99,7 +98,7 @@ def test_rows_and_thresholds_with_checksums_made_anew_are_refused(path):
         ("UPDATE contents SET embedding = ?, image = ? WHERE number = 1", (b"own", b"own image")),
         (
             "UPDATE templates SET embedding_seal = ?, image_seal = ? WHERE number = 1",
-            (checksum("embedding", *parts, b"own"), checksum("image", *parts, b"own image")),
+            (checksum(b"own", "embedding", *parts), checksum(b"own image", "image", *parts)),
         ),
         ("UPDATE metadata SET value = ? WHERE key = 'thresholds'", ('{"1": -4}',)),
     )

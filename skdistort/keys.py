@@ -202,7 +202,7 @@ def check_cost(cost: Any) -> None:
     >>> from skdistort.keys import check_cost
     >>> check_cost(14)
     """
-    if not isinstance(cost, Integral) or not 1 <= cost <= 20:
+    if not isinstance(cost, Integral) or not 1 <= int(cost) <= 20:
         raise ValueError(f"The cost of a key must be an int from 1 to 20, got {cost!r}.")
 
 
@@ -318,7 +318,7 @@ class HiddenParameter:
 
 
 class Hidden:
-    """A value without a representation, equal to what it hides."""
+    """A value without a representation, equal to what it hides: see :class:`HiddenParameter`."""
 
     def __repr__(self) -> str:
         return "<hidden>"

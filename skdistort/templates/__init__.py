@@ -8,11 +8,13 @@ from ._eight_bit import (
     storage_error_rates,
 )
 from ._gallery import Gallery, Identification
+from ._seals import Ledger
 from ._store import TemplateStore
 
 __all__ = [
     "Gallery",
     "Identification",
+    "Ledger",
     "RenewalErrorRates",
     "StorageErrorRates",
     "TemplateDatabase",

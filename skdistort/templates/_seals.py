@@ -152,6 +152,12 @@ class Ledger(NamedTuple):
         How many templates have been removed so far.
     n_erased : int
         How many rows of zeros there are in their places.
+
+    Examples
+    --------
+    >>> from skdistort.templates import Ledger
+    >>> Ledger(n_changes=2, n_templates=1).n_removed
+    0
     """
 
     n_changes: int = 0

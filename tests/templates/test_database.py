@@ -6,9 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from support.templates import contents
 
 from skdistort.templates import _database
 from skdistort.templates._database import TemplateDatabase
@@ -181,62 +181,99 @@ def test_metadata(path, database):
     other.close()
 
 
-WRITER = """
-import random, sys
+# One process, which has imported all, lets children write and kills them.
+KILLER = """
+import os, signal, sys, time
 from skdistort.templates._database import TemplateDatabase
+from support.templates import contents
 
-path, first = sys.argv[1], int(sys.argv[2])
-database = TemplateDatabase(path)
-for batch in range(first, first + 10_000):
-    images = [random.Random(f"{batch}-{i}").randbytes(3000) for i in range(5)]
-    print("adding", batch, flush=True)
-    database.add([(f"batch {batch}", image) for image in images])
-    print("added", batch, flush=True)
-    if batch % 3 == 0:
-        print("removing", batch, flush=True)
-        database.remove(f"batch {batch}")
-        print("removed", batch, flush=True)
+def write(path, batch):
+    database = TemplateDatabase(path)
+    while True:
+        subject = f"batch {batch}"
+        say("adding", batch)
+        rows = [contents(batch, i, False) for i in range(5)]
+        database.add([(subject, image, b"old", embedding) for image, embedding in rows])
+        say("added", batch)
+        if batch % 2 == 0:
+            say("renewing", batch)
+            numbers = [number for number, *_ in database.read_after(0, 5, subject=subject)]
+            renewed = [contents(batch, i, True) for i in range(5)]
+            database.replace(dict(zip(numbers, renewed)), b"new")
+            say("renewed", batch)
+        if batch % 3 == 0:
+            say("removing", batch)
+            database.remove(subject)
+            say("removed", batch)
+        batch += 1
+
+def say(word, batch):
+    os.write(1, f"{word} {batch}\\n".encode())
+
+for line in sys.stdin:
+    first, seconds = line.split()
+    child = os.fork()
+    if child == 0:
+        write(sys.argv[1], int(first))
+    time.sleep(float(seconds))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    say("killed", 0)
 """
 
 
-def run_and_kill(path, first, seconds):
-    """Run a writer, kill it some time after its first word; what it said, but for a cut line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE
-    )
-    heard = process.stdout.readline()
-    time.sleep(seconds)
-    process.kill()
-    heard += process.stdout.read()
-    process.stdout.close()
-    process.wait()
-    lines = heard.decode().split("\n")[:-1]
-    return [(word, int(batch)) for word, batch in (line.split() for line in lines)]
+def any_left(data, batch, renewed):
+    return any(occurs(part, data) for i in range(5) for part in contents(batch, i, renewed))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows kills otherwise")
 def test_killed_writers_lose_and_halve_nothing(path):
     rng = random.Random(0)
-    added, removed, begun, removal_begun = set(), set(), set(), set()
-    said = {"adding": begun, "added": added, "removing": removal_begun, "removed": removed}
-    n_unacknowledged = 0
-    for _ in range(15):
-        for word, batch in run_and_kill(path, 1 + max(begun, default=-1), rng.uniform(0, 0.06)):
-            said[word].add(batch)
+    words = ("adding", "added", "renewing", "renewed", "removing", "removed")
+    said = {word: set() for word in words}
+    killer = subprocess.Popen(
+        [sys.executable, "-c", KILLER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        text=True,
+    )
+    for _ in range(25):
+        first = 1 + max(said["adding"], default=-1)
+        killer.stdin.write(f"{first} {rng.uniform(0, 0.2)}\n")
+        killer.stdin.flush()
+        while (heard := killer.stdout.readline().split())[0] != "killed":
+            said[heard[0]].add(int(heard[1]))
         database = TemplateDatabase(path)
         found = {}
-        for _, subject, image in database.read_after(0, 10**6):
-            found.setdefault(int(subject.split()[1]), []).append(image)
+        for number, subject, image in database.read_after(0, 10**6):
+            found.setdefault(int(subject.split()[1]), []).append((number, image))
+        embeddings = {row[0]: row[2:] for row in database.read_embeddings_after(0, 10**6)}
+        database.numbers()
         database.close()
-        assert added - removal_begun <= set(found) <= begun - removed
-        for batch, images in found.items():
-            assert images == [random.Random(f"{batch}-{i}").randbytes(3000) for i in range(5)]
+        assert said["added"] - said["removing"] <= set(found) <= said["adding"] - said["removed"]
         data = bytes_on_disk(path)
-        for batch in begun - set(found):
-            assert not occurs(random.Random(f"{batch}-0").randbytes(3000), data)
-        n_unacknowledged += len(begun) - len(added)
-    assert len(added) > 15
+        for batch, templates in found.items():
+            renewed = {embeddings[number][0] for number, _ in templates} == {b"new"}
+            assert renewed or batch not in said["renewed"]
+            kept = [(image, embeddings[number][1]) for number, image in templates]
+            assert kept == [contents(batch, i, renewed) for i in range(5)]
+            assert not any_left(data, batch, not renewed)
+        for batch in range(first, max(said["adding"], default=-1) + 1):
+            if batch not in found:
+                assert not any_left(data, batch, False)
+                assert not any_left(data, batch, True)
+    killer.stdin.close()
+    killer.wait()
+    killer.stdout.close()
+    assert len(said["added"]) > 15
+    assert said["renewed"]
+    assert said["removed"]
     # Kills did hit writers at work.
-    assert n_unacknowledged > 0
+    cut_off = [
+        said[begun] - said[done] for begun, done in zip(words[::2], words[1::2], strict=True)
+    ]
+    assert any(cut_off)
 
 
 def test_processes_that_begin_a_store_together(path):

@@ -15,10 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.datasets import load_images
 from skdistort.metrics import equal_error_rate, pair_scores
-
-
-def error_rate(probes, y, enrolled):
-    return 100 * equal_error_rate(*pair_scores(probes, y, enrolled, y, exclude_same_index=True))[0]
+from skdistort.templates import renewal_error_rates
 
 
 def main():
@@ -51,23 +48,19 @@ def main():
         **training,
     ).fit(X_train[: options.images])
     plain = embedder.transform(X_test)
-    print(f"plain EER {error_rate(plain, y_test, plain):.2f} %")
+    pairs = pair_scores(plain, y_test, plain, y_test, exclude_same_index=True)
+    print(f"plain EER {100 * equal_error_rate(*pairs)[0]:.2f} %")
     for steps in options.steps:
         generator.set_params(refinement_steps=steps)
         generator.transform(X_test[:1])
         start = time.perf_counter()
-        templates = np.rint(generator.transform(X_test))
+        generator.transform(X_test)
         cost = 1000 * (time.perf_counter() - start) / len(X_test)
-        distances, rates = [], []
-        for key in range(options.renewals + 1):
-            if key:
-                templates = np.rint(generator.reissue(templates, key - 1, key))
-            probes, enrolled = generator.embed_probe(X_test, key), generator.embed(templates)
-            distances.append(np.mean(np.sum((probes - enrolled) ** 2, axis=1)))
-            rates.append(error_rate(probes, y_test, enrolled))
+        rates = renewal_error_rates(generator, X_test, y_test, n_renewals=options.renewals)
         print(f"{steps} steps, {cost:.1f} ms a template")
-        print("  mean squared distance ", " ".join(f"{d:.4f}" for d in distances))
-        print("  EER, %                ", " ".join(f"{rate:.2f}" for rate in rates), flush=True)
+        print("  mean squared distance ", " ".join(f"{d:.4f}" for d in rates.distances))
+        percent = " ".join(f"{100 * rate:.2f}" for rate in rates.error_rates)
+        print("  EER, %                ", percent, flush=True)
 
 
 if __name__ == "__main__":

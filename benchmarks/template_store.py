@@ -1,22 +1,23 @@
 """Measure a template store: search, durability under SIGKILL, and what rounding templates costs.
 
 ``search`` times the 1:N search against the bare matrix product of the same probes and templates,
-in one process, in turn, with the same threads. ``kill`` kills a writing process again and again
-and looks for what it lost or left half done. ``rounding`` gives the EER of plain probes against
+in one process, in turn, with the same threads. ``opening`` times opening a file, reading one id,
+and reading all embeddings, with few and with many templates, in turn. ``kill`` kills a process that
+enrols, renews and revokes, again and again, and looks for what it lost or left half done.
+``revoke`` lets three processes revoke in turn. ``rounding`` gives the EER of plain probes against
 templates as float, as 8-bit values, and as JPEG images, which needs Pillow.
 
     OMP_NUM_THREADS=1 python benchmarks/template_store.py search --n 1000000
+    python benchmarks/template_store.py opening --few 10000 --many 1000000
     python benchmarks/template_store.py kill --kills 200
+    python benchmarks/template_store.py revoke --n 1000
     python benchmarks/template_store.py rounding
 """
 
 import argparse
-import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -74,73 +75,195 @@ def search(args):
             raise SystemExit(f"probe {i}: found {scores[i]}, expected {expected}")
 
 
-def image(batch, i):
-    """Make the bytes of one template of the writer."""
-    return random.Random(f"{batch}-{i}").randbytes(SIZE)
+def opening(args):
+    """Print how long opening and reading take for two files of random templates, in turn."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = {"few": args.few, "many": args.many}
+        paths = {name: Path(folder) / f"{name}.db" for name in sizes}
+        for name, n in sizes.items():
+            database = TemplateDatabase(paths[name])
+            for start in range(0, n, 20_000):
+                count = min(20_000, n - start)
+                images = rng.bytes(args.size * count)
+                embeddings = rng.bytes(4 * args.d * count)
+                database.add(
+                    (
+                        f"subject {start + i}",
+                        images[i * args.size : (i + 1) * args.size],
+                        b"sixteen bytes or",
+                        embeddings[i * 4 * args.d : (i + 1) * 4 * args.d],
+                    )
+                    for i in range(count)
+                )
+            database.close()
+        opened, read = {name: [] for name in sizes}, {name: [] for name in sizes}
+        for repeat in range(args.repeats):
+            for name, n in sizes.items():
+                database, seconds = timed(TemplateDatabase, paths[name])
+                opened[name].append(seconds)
+                subject = f"subject {(repeat * 7919) % n}"
+                _, seconds = timed(database.read_embeddings_of, subject)
+                read[name].append(seconds)
+                database.close()
+        for name, n in sizes.items():
+            database = TemplateDatabase(paths[name])
+            _, everything = timed(lambda database=database: read_all(database))
+            database.close()
+            print(
+                f"{n} templates of {args.size} bytes, {paths[name].stat().st_size / 1e6:.0f} MB: "
+                f"opening {1e3 * median(opened[name]):.2f} ms, one id "
+                f"{1e3 * median(read[name]):.3f} ms (median of {args.repeats}); all "
+                f"embeddings {everything:.2f} s"
+            )
 
 
-def write(args):
-    """Enrol batches, revoke every third, and say what is done, until killed."""
-    database = TemplateDatabase(args.path)
-    batch = args.first
+def read_all(database):
+    """Read all embeddings, as the first search does."""
+    last = 0
+    while rows := database.read_embeddings_after(last, 4096):
+        last = rows[-1][0]
+    return database.numbers()
+
+
+def contents(batch, i, renewed=False):
+    """Make the bytes of one template of the writer, and of its embedding."""
+    rng = random.Random(f"{batch}-{i}-{renewed}")
+    return rng.randbytes(SIZE), rng.randbytes(256)
+
+
+def write(path, first, say):
+    """Enrol batches, renew every second, revoke every third, and say what is done, until killed."""
+    database = TemplateDatabase(path)
+    batch = first
     while True:
-        images = [(f"batch {batch}", image(batch, i)) for i in range(BATCH)]
-        print("adding", batch, flush=True)
-        database.add(images)
-        print("added", batch, flush=True)
+        subject = f"batch {batch}"
+        say("adding", batch)
+        rows = [contents(batch, i) for i in range(BATCH)]
+        database.add([(subject, image, b"old", embedding) for image, embedding in rows])
+        say("added", batch)
+        if batch % 2 == 0:
+            say("renewing", batch)
+            numbers = [number for number, *_ in database.read_after(0, BATCH, subject=subject)]
+            new = (contents(batch, i, renewed=True) for i in range(BATCH))
+            database.replace(dict(zip(numbers, new, strict=True)), b"new")
+            say("renewed", batch)
         if batch % 3 == 0:
-            print("removing", batch, flush=True)
-            database.remove(f"batch {batch}")
-            print("removed", batch, flush=True)
+            say("removing", batch)
+            database.remove(subject)
+            say("removed", batch)
         batch += 1
+
+
+def run_and_kill(path, first, seconds):
+    """Let a child write for a while, kill it, and tell what it said."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        write(path, first, lambda *words: os.write(writing, f"{words[0]} {words[1]}\n".encode()))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        heard = pipe.readline()
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        heard += pipe.read()
+    said = [line.split() for line in heard.decode().splitlines()]
+    return [(word, int(batch)) for word, batch in said]
 
 
 def kill(args):
     """Kill a writer at random moments, and compare the file with what was acknowledged."""
     rng = random.Random(0)
-    said = {word: set() for word in ("adding", "added", "removing", "removed")}
+    words = ("adding", "added", "renewing", "renewed", "removing", "removed")
+    said = {word: set() for word in words}
     lost = half = unerased = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "templates.db"
         for _ in range(args.kills):
-            command = [sys.executable, __file__, "write", "--path", str(path), "--first"]
             first = 1 + max(said["adding"], default=-1)
-            process = subprocess.Popen([*command, str(first)], stdout=subprocess.PIPE)
-            heard = process.stdout.readline()
-            time.sleep(rng.uniform(0, 0.08))
-            os.kill(process.pid, signal.SIGKILL)
-            heard += process.stdout.read()
-            process.stdout.close()
-            process.wait()
             now = set()
-            for line in heard.decode().split("\n")[:-1]:
-                word, batch = line.split()
-                said[word].add(int(batch))
-                now.add(int(batch))
+            for word, batch in run_and_kill(path, first, rng.uniform(0, args.seconds)):
+                said[word].add(batch)
+                now.add(batch)
             database = TemplateDatabase(path)
             found = {}
-            for _, subject, content in database.read_after(0, 10**7):
-                digest = hashlib.sha256(content).digest()
-                found.setdefault(int(subject.split()[1]), []).append(digest)
+            for number, subject, image in database.read_after(0, 10**7):
+                found.setdefault(int(subject.split()[1]), []).append((number, image))
+            rows = database.read_embeddings_after(0, 10**7)
+            embeddings = {number: (check, embedding) for number, _, check, embedding in rows}
+            database.numbers()
             database.close()
             lost += len(said["added"] - said["removing"] - set(found))
             unerased += len(set(found) & said["removed"])
-            for batch, digests in found.items():
-                if batch in now or len(digests) != BATCH:
-                    expected = [hashlib.sha256(image(batch, i)).digest() for i in range(BATCH)]
-                    half += digests != expected
             data = b"".join(file.read_bytes() for file in path.parent.glob("templates.db*"))
+            for batch, templates in found.items():
+                if batch not in now:
+                    continue
+                checks = {embeddings[number][0] for number, _ in templates}
+                renewed = checks == {b"new"}
+                kept = [(image, embeddings[number][1]) for number, image in templates]
+                half += kept != [contents(batch, i, renewed) for i in range(BATCH)]
+                lost += batch in said["renewed"] and not renewed
+                if renewed:
+                    unerased += any_left(data, batch, renewed=False)
             for batch in now - set(found):
-                unerased += any(image(batch, i)[:32] in data for i in range(BATCH))
+                unerased += any_left(data, batch, renewed=False) + any_left(data, batch, True)
+    n = {word: len(batches) for word, batches in said.items()}
     print(
-        f"{args.kills} kills, {len(said['added'])} enrolments of {BATCH} templates and "
-        f"{len(said['removed'])} revocations acknowledged, "
-        f"{len(said['adding']) - len(said['added'])} enrolments and "
-        f"{len(said['removing']) - len(said['removed'])} revocations cut off: {lost} acknowledged "
-        f"enrolments lost, {half} half present, {unerased} acknowledged revocations or enrolments "
-        "undone with bytes left"
+        f"{args.kills} kills; of templates, {BATCH} at a time, {n['added']} enrolments, "
+        f"{n['renewed']} renewals and {n['removed']} revocations acknowledged, "
+        f"{n['adding'] - n['added']}, {n['renewing'] - n['renewed']} and "
+        f"{n['removing'] - n['removed']} cut off: {lost} acknowledged lost, {half} half present, "
+        f"{unerased} revoked, renewed or undone with bytes left"
     )
     if lost or half or unerased:
+        raise SystemExit(1)
+
+
+def any_left(data, batch, renewed):
+    """Tell whether bytes of a batch are in the file or its log."""
+    return any(
+        part[:32] in data or part[-32:] in data
+        for i in range(BATCH)
+        for part in contents(batch, i, renewed)
+    )
+
+
+def revoke(args):
+    """Let processes revoke in turn, and count those that gave up waiting."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "templates.db"
+        database = TemplateDatabase(path)
+        database.add((str(i), random.randbytes(SIZE)) for i in range(args.processes * args.n))
+        database.close()
+        start = time.perf_counter()
+        children = []
+        for first in range(args.processes):
+            child = os.fork()
+            if child == 0:
+                failed = 0
+                database = TemplateDatabase(path)
+                for i in range(first, args.processes * args.n, args.processes):
+                    try:
+                        database.remove(str(i))
+                    except (TimeoutError, OSError) as error:
+                        print(error)
+                        failed = 1
+                database.close()
+                os._exit(failed)
+            children.append(child)
+        failures = sum(os.waitpid(child, 0)[1] != 0 for child in children)
+        seconds = time.perf_counter() - start
+        database = TemplateDatabase(path)
+        left = len(database.numbers())
+        database.close()
+        print(
+            f"{args.processes} processes, {args.n} revocations each, {seconds:.1f} s: {failures} "
+            f"gave up, {left} templates left, file of {path.stat().st_size / 1e6:.1f} MB"
+        )
+    if failures or left:
         raise SystemExit(1)
 
 
@@ -179,13 +302,21 @@ def main():
     part.add_argument("--k", type=int, default=10, help="ids to find for a probe")
     part.add_argument("--repeats", type=int, default=5, help="timed pairs of calls")
     part.set_defaults(run=search)
+    part = parts.add_parser("opening")
+    part.add_argument("--few", type=int, default=10_000, help="templates of the one file")
+    part.add_argument("--many", type=int, default=1_000_000, help="templates of the other")
+    part.add_argument("--size", type=int, default=28 * 28, help="bytes of a template")
+    part.add_argument("--d", type=int, default=32, help="components of an embedding")
+    part.add_argument("--repeats", type=int, default=21, help="timed pairs of calls")
+    part.set_defaults(run=opening)
     part = parts.add_parser("kill")
     part.add_argument("--kills", type=int, default=200, help="writers to kill")
+    part.add_argument("--seconds", type=float, default=0.15, help="the longest life of one")
     part.set_defaults(run=kill)
-    part = parts.add_parser("write")
-    part.add_argument("--path", required=True, help="file of the store")
-    part.add_argument("--first", type=int, required=True, help="number of the first batch")
-    part.set_defaults(run=write)
+    part = parts.add_parser("revoke")
+    part.add_argument("--processes", type=int, default=3, help="that revoke")
+    part.add_argument("--n", type=int, default=1000, help="revocations of each")
+    part.set_defaults(run=revoke)
     part = parts.add_parser("rounding")
     part.add_argument("--epochs", type=int, default=10, help="of the embedder and the generator")
     part.add_argument("--quality", type=int, default=90, help="of the JPEG images")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ._typing import FilePath
@@ -18,6 +19,8 @@ from ._typing import FilePath
 @contextmanager
 def replacing(path, mode="xb", **options):
     """Give a new file, which takes the place of the one at `path` when all is on the disk.
+
+    A new file may be read and written by its owner only; one that is replaced keeps its mode.
 
     Parameters
     ----------
@@ -47,15 +50,38 @@ def replacing(path, mode="xb", **options):
     # In the same folder: only within one file system is a file renamed in one step.
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(unfinished, mode, **options) as file:
+        with open(unfinished, mode, opener=_private, **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            os.chmod(unfinished, stat.S_IMODE(path.stat().st_mode))
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def make_private(path):
+    """Make an empty file that its owner only may read and write, unless there is a file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    with suppress(FileExistsError):
+        os.close(_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
+def _private(path, flags):
+    return os.open(path, flags, 0o600)
 
 
 def _sync_folder(folder):

@@ -1,9 +1,9 @@
-"""Errors and warnings of skdistort: what comes in is not what ``fit`` saw, or may not be.
+"""Errors and warnings of skdistort: what comes in is not what was meant, what could not be done.
 
 Classes only; they import nothing.
 """
 
-__all__ = ["InputMismatchError", "InputMismatchWarning"]
+__all__ = ["InputMismatchError", "InputMismatchWarning", "RenewalError"]
 
 
 class InputMismatchError(ValueError):
@@ -52,3 +52,35 @@ class InputMismatchWarning(UserWarning):
     >>> warnings.simplefilter("error", InputMismatchWarning)  # to have none pass
     >>> warnings.resetwarnings()
     """
+
+
+class RenewalError(RuntimeError):
+    """Some templates could not be renewed, and stay as they were under their old key.
+
+    Parameters
+    ----------
+    message : str
+        What to say.
+    failed : list of str
+        The id of each template that stays, one for each.
+    n_renewed : int
+        How many others were renewed.
+
+    Attributes
+    ----------
+    failed : list of str
+        As given.
+    n_renewed : int
+        As given.
+
+    Examples
+    --------
+    >>> from skdistort.exceptions import RenewalError
+    >>> RenewalError("1 of 3 templates stays under its old key", ["ada"], 2).failed
+    ['ada']
+    """
+
+    def __init__(self, message, failed, n_renewed):
+        super().__init__(message)
+        self.failed = failed
+        self.n_renewed = n_renewed

@@ -138,17 +138,126 @@ def rotate_embeddings(
     return rotated
 
 
-def key_check(key: Key, salt: bytes) -> bytes:
-    """Make bytes by which a key can be told from another one, without keeping it.
+def stretch_key(key: Key, salt: bytes, *, cost: int = 14) -> bytes:
+    """Make of a key another one, for one place alone, so slowly that guesses take long.
 
-    Who has them can try keys that are easily guessed.
+    What is kept where the salt is can be held against a guess no faster than this takes.
 
     Parameters
     ----------
     key : int or bytes
         The key. An int is at least 0.
     salt : bytes
-        Random bytes, so that the same key gives other bytes elsewhere.
+        Random bytes of the place. Elsewhere the same key becomes another one.
+    cost : int, default=14
+        From 1 to 20: scrypt's N is ``2 ** cost``. One more doubles the time, about 0.05 s at 14 on
+        one core, and the memory, 16 MiB.
+
+    Returns
+    -------
+    bytes
+        A key of 32 bytes.
+
+    Raises
+    ------
+    TypeError
+        If `key` is neither an int nor bytes.
+    ValueError
+        If `key` is a negative int, or `cost` is out of its range.
+
+    References
+    ----------
+    Percival and Josefsson, "The scrypt password-based key derivation function", RFC 7914 (2016).
+
+    Examples
+    --------
+    >>> from skdistort.keys import stretch_key
+    >>> here = stretch_key(b"secret", b"salt", cost=4)
+    >>> len(here), here == stretch_key(b"secret", b"other", cost=4)
+    (32, False)
+    """
+    check_cost(cost)
+    n, r = 2 ** int(cost), 8
+    # Of what it needs, twice as much is allowed.
+    memory = 2 * 128 * r * (n + 2)
+    parts = _encoded(b"stretched key") + _encoded_key(key)
+    return hashlib.scrypt(parts, salt=salt, n=n, r=r, p=1, maxmem=memory, dklen=32)
+
+
+def check_cost(cost: Any) -> None:
+    """Check a cost of :func:`stretch_key`.
+
+    Parameters
+    ----------
+    cost : int
+        To be from 1 to 20.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> from skdistort.keys import check_cost
+    >>> check_cost(14)
+    """
+    if not isinstance(cost, Integral) or not 1 <= int(cost) <= 20:
+        raise ValueError(f"The cost of a key must be an int from 1 to 20, got {cost!r}.")
+
+
+def refuse_guessable(key: Key) -> None:
+    """Raise if a key is too short, or too simple, to be safe from being guessed.
+
+    A key that passes may still be a word in a list: take random bytes.
+
+    Parameters
+    ----------
+    key : int or bytes
+        The key.
+
+    Raises
+    ------
+    TypeError
+        If `key` is neither an int nor bytes.
+    ValueError
+        If it has fewer than 16 bytes, is an int below ``2 ** 96``, or has fewer than 8 different
+        bytes.
+
+    Examples
+    --------
+    >>> import secrets
+    >>> from skdistort.keys import refuse_guessable
+    >>> refuse_guessable(secrets.token_bytes(16))
+    >>> refuse_guessable(7)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: A key is easily guessed: ...
+    """
+    _encoded_key(key)
+    if isinstance(key, bytes):
+        data, least = key, 16
+    else:
+        # One of 128 random bits may begin with some zeros.
+        data, least = int(key).to_bytes((int(key).bit_length() + 7) // 8, "little"), 13
+    if len(data) < least or len(set(data)) < 8:
+        raise ValueError(
+            "A key is easily guessed: it has fewer than 16 bytes (an int: is below 2**96), or "
+            "fewer than 8 different ones. Take secrets.token_bytes(16)."
+        )
+
+
+def key_check(key: Key, salt: bytes = b"") -> bytes:
+    """Make bytes by which a key can be told from another one, without keeping it.
+
+    Who has them can try keys that are easily guessed, and fast: :func:`stretch_key` them first.
+
+    Parameters
+    ----------
+    key : int or bytes
+        The key. An int is at least 0.
+    salt : bytes, default=b""
+        Random bytes, so that the same key gives other bytes elsewhere; a stretched key needs none.
 
     Returns
     -------
@@ -170,6 +279,103 @@ def key_check(key: Key, salt: bytes) -> bytes:
     """
     parts = _encoded(b"key check") + _encoded(salt) + _encoded_key(key)
     return hashlib.shake_256(parts).digest(16)
+
+
+class HiddenParameter:
+    """A parameter of an estimator that is a key: kept as it is, and never shown.
+
+    What ``get_params`` gives is equal to what was set and works in its place, but has no
+    representation: neither that of an estimator or of a pipeline around it, in text or HTML, nor a
+    message about a parameter shows it. A pickle holds it. None stays None.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from skdistort.keys import HiddenParameter
+    >>> class Lock(BaseEstimator):
+    ...     key = HiddenParameter()
+    ...
+    ...     def __init__(self, key=None):
+    ...         self.key = key
+    >>> Lock(b"secret")
+    Lock(key=<hidden>)
+    >>> Lock(b"secret").key == b"secret"
+    True
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self._name not in instance.__dict__:
+            raise AttributeError(self._name)
+        return instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = _hidden(value)
+
+
+class Hidden:
+    """A value without a representation, equal to what it hides: see :class:`HiddenParameter`."""
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def __str__(self) -> str:
+        return "<hidden>"
+
+    def __format__(self, spec: str) -> str:
+        return "<hidden>"
+
+
+class _HiddenBytes(Hidden, bytes):
+    pass
+
+
+class _HiddenInt(Hidden, int):
+    pass
+
+
+class _HiddenStr(Hidden, str):
+    # Not a key, but what somebody takes for one comes into a message.
+    pass
+
+
+def revealed(value: Any) -> Any:
+    """Give what a hidden value hides.
+
+    Parameters
+    ----------
+    value : object
+        Any value.
+
+    Returns
+    -------
+    object
+        The value as it was set; one that hides nothing comes back as it is.
+
+    Examples
+    --------
+    >>> from skdistort.keys import revealed
+    >>> revealed(7)
+    7
+    """
+    for kind in (bytes, int, str):
+        if isinstance(value, Hidden) and isinstance(value, kind):
+            return kind.__getnewargs__(value)[0]
+    return value
+
+
+def _hidden(value):
+    """Hide a key, or what may be meant as one; all else shows no secret."""
+    if isinstance(value, (Hidden, bool)):
+        return value
+    for kind, hidden in ((bytes, _HiddenBytes), (Integral, _HiddenInt), (str, _HiddenStr)):
+        if isinstance(value, kind):
+            return hidden(value)
+    return value
 
 
 def keyed_normals(key: Key, purpose: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -271,7 +477,7 @@ def _encoded_key(key):
             f"key must be an int or bytes, got {type(key).__name__}; encode a str to bytes."
         )
     if key < 0:
-        raise ValueError(f"key must be at least 0, got {key!r}.")
+        raise ValueError("key must be at least 0, got a negative int.")
     key = int(key)
     return b"i" + _encoded(key.to_bytes((key.bit_length() + 7) // 8, "little"))
 

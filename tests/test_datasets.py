@@ -26,6 +26,15 @@ def write(folder, text):
     return path
 
 
+@pytest.mark.parametrize("kind", ["EPS", "TGA", "ICO"])
+def test_a_photo_of_another_format_than_names_promise_is_none(tmp_path, kind):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png", kind)
+    with pytest.raises(ValueError, match=r"a.png could not be decoded: cannot identify"):
+        read_photos(tmp_path, ["a.png"])
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png", "BMP")
+    assert read_photos(tmp_path, ["a.png"]).shape == (1, 16, 16, 3)
+
+
 def test_photos_are_turned_upright(tmp_path):
     upright = np.zeros((4, 6, 3), dtype=np.uint8)
     upright[0] = 200

@@ -1,14 +1,30 @@
 """Keys: what they determine, that no two are taken for one, rotations, refusals."""
 
+import copy
 import hashlib
+import pickle
+import secrets
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import InvalidParameterError
 from support.backends import properties
 
-from skdistort.keys import check_keys, key_check, key_rotation, rotate_embeddings
+from skdistort.keys import (
+    HiddenParameter,
+    check_keys,
+    key_check,
+    key_rotation,
+    refuse_guessable,
+    revealed,
+    rotate_embeddings,
+    stretch_key,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -87,3 +103,80 @@ def test_refuses_what_is_no_key(keys, error, match):
         check_keys(keys, 2)
     with pytest.raises(error, match=match):
         rotate_embeddings(np.eye(2), keys)
+
+
+def test_keys_are_stretched_for_one_place_at_the_cost_that_is_asked_for(monkeypatch):
+    asked = []
+    scrypt = hashlib.scrypt
+    monkeypatch.setattr(hashlib, "scrypt", lambda *a, **o: asked.append(o) or scrypt(*a, **o))
+    stretched = stretch_key(b"secret", b"salt", cost=5)
+    assert [(o["n"], o["r"], o["p"], o["salt"]) for o in asked] == [(32, 8, 1, b"salt")]
+    assert len(stretched) == 32
+    assert stretched == stretch_key(b"secret", b"salt", cost=5)
+    others = [(b"secret", b"other", 5), (b"secre", b"tsalt", 5), (b"secret", b"salt", 6)]
+    others += [(0x736563726574, b"salt", 5)]
+    assert stretched not in [stretch_key(key, salt, cost=cost) for key, salt, cost in others]
+    assert len(stretch_key(1, b"", cost=16)) == 32
+    for cost in (0, 21, 1.0, None):
+        with pytest.raises(ValueError, match="cost of a key must be an int from 1 to 20"):
+            stretch_key(1, b"", cost=cost)
+
+
+def test_a_stretched_key_stays_the_same_for_ever():
+    expected = "6a39544ac73fef27"
+    assert stretch_key(b"secret", b"salt", cost=4).hex()[:16] == expected
+
+
+def test_random_keys_are_not_taken_for_easily_guessed():
+    for _ in range(300):
+        refuse_guessable(secrets.token_bytes(16))
+        refuse_guessable(secrets.randbits(128))
+    for weak in (b"", b"fifteen letters", b"ab" * 20, 0, 2**95 + 12345, 2**300, b"\0" * 16):
+        with pytest.raises(ValueError, match="easily guessed"):
+            refuse_guessable(weak)
+    with pytest.raises(TypeError, match="int or bytes, got str"):
+        refuse_guessable("a text of more than sixteen letters")
+
+
+class Lock(TransformerMixin, BaseEstimator):
+    key = HiddenParameter()
+    _parameter_constraints = {"key": [bytes, int, None]}
+
+    def __init__(self, key=None, door=1):
+        self.key = key
+        self.door = door
+
+    def fit(self, X, y=None):
+        self._validate_params()
+        return self
+
+
+@pytest.mark.parametrize("key", [b"my secret", 987654321, np.int64(987654321), "my secret"])
+def test_a_hidden_key_is_shown_nowhere(key):
+    lock = Lock(key, door=7)
+    pipeline = make_pipeline(lock)
+    for holder in (lock, pipeline, GridSearchCV(pipeline, {"lock__door": [1]})):
+        texts = [repr(holder), str(holder), holder._repr_html_(), repr(holder.get_params())]
+        for text in texts:
+            assert "my secret" not in text
+            assert "987654321" not in text
+        assert "hidden" in texts[0]
+        assert "door=7" in texts[0]
+    assert f"{lock.key} {lock.key!s} {lock.key!r}" == " ".join(["<hidden>"] * 3)
+    if isinstance(key, str):
+        with pytest.raises(InvalidParameterError, match="Got <hidden> instead"):
+            lock.fit([[0]])
+
+
+@pytest.mark.parametrize("key", [b"my secret", 987654321, 0, None])
+def test_a_hidden_key_is_what_it_hides(key):
+    lock = Lock(key)
+    for copied in (lock, clone(lock), copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):
+        assert copied.key == key
+        assert hash(copied.key) == hash(key)
+        assert revealed(copied.key) == key
+        assert type(revealed(copied.key)) is type(key)
+        assert clone(copied).set_params(key=copied.key).key is copied.key
+    if key is not None:
+        assert key_check(lock.key) == key_check(key)
+        np.testing.assert_array_equal(key_rotation(lock.key, 3), key_rotation(key, 3))

@@ -31,7 +31,7 @@ from ..images._sources import fill, is_stored, joined, pieces, some_images
 from ..images._streams import ImageStream
 from ..images._units import units_unchecked
 from ..images._validation import load_images, validate_training_images
-from ..keys import check_keys, rotate_embeddings
+from ..keys import HiddenParameter, check_keys, rotate_embeddings
 from ..networks._stored import StoredNetwork
 from ..training._base import (
     TRAINING_CONSTRAINTS,
@@ -177,7 +177,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     -----
     Without a key, as in paper A, an image always gives the same template, a template cannot be
     revoked, and since F(G(X)) is near F(X) a stolen template passes as a probe. The parameter
-    `key` shows in the estimator's representation and is kept where it is pickled.
+    `key` is not shown, and ``save`` leaves it out unless it is asked for; a pickle holds it.
 
     References
     ----------
@@ -195,6 +195,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     >>> generator.transform(X).shape
     (1797, 64)
     """
+
+    key = HiddenParameter()
 
     _parameter_constraints: dict = {
         **TRAINING_CONSTRAINTS,

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from .._typing import FilePath, Names
 
+# What the file names of photos promise. Pillow knows more formats, of which some start programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 
 def read_photos(
     folder: FilePath,
@@ -81,7 +84,7 @@ def read_photos(
 
 
 def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
-    """Decode one file; needs Pillow.
+    """Decode one file, a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP image; needs Pillow.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
     Image, ImageOps = _import_pillow()
     with open(path, "rb") as file:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 # Cameras store photos as the sensor lay, and note how to turn them.
                 ImageOps.exif_transpose(image, in_place=True)
                 image.load()
@@ -150,7 +153,7 @@ def recompress(images: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(
             file, "JPEG", quality=quality
         )
-        after[:] = np.asarray(Image.open(file)).reshape(image.shape)
+        after[:] = np.asarray(Image.open(file, formats=["JPEG"])).reshape(image.shape)
     return found
 
 

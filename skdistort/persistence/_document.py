@@ -14,6 +14,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 
+from ..keys import Hidden, revealed
 from ._classes import check_no_cache, class_name, find_class
 
 # Booleans, numbers, text and dates; not the long double, which every platform has another of.
@@ -23,6 +24,11 @@ _PLAIN = (bool, int, str, type(None))
 
 class Encoder:
     """Turns objects into what JSON can hold; arrays are put aside.
+
+    Parameters
+    ----------
+    with_keys : bool, default=False
+        Whether parameters that are keys are encoded; None takes their place otherwise.
 
     Attributes
     ----------
@@ -34,7 +40,8 @@ class Encoder:
         Why a decoder that trusts nothing would refuse, once for each reason.
     """
 
-    def __init__(self):
+    def __init__(self, *, with_keys=False):
+        self._with_keys = with_keys
         self.arrays, self.networks, self.refusals = [], [], []
         self._n_bytes = 0
         self._numbers = {}
@@ -131,7 +138,8 @@ class Encoder:
         return node
 
     def _encode_estimator(self, value, where):
-        state, params = value.__getstate__(), value.get_params(deep=False)
+        state = value.__getstate__()
+        params = {k: self._without_key(v) for k, v in value.get_params(deep=False).items()}
         check_no_cache(params, where)
         name = class_name(type(value))
         self._note_refusal(find_class, name)
@@ -144,6 +152,11 @@ class Encoder:
             "params": {k: self.encode(v, f"{where}.{k}") for k, v in params.items()},
             "fitted": {k: self.encode(v, f"{where}.{k}") for k, v in fitted.items()},
         }
+
+    def _without_key(self, value):
+        if not isinstance(value, Hidden):
+            return value
+        return revealed(value) if self._with_keys else None
 
     def _encode_keras(self, value, where):
         """Encode a network, stored or not, or a layer; all else is refused."""

@@ -23,7 +23,7 @@ from ._file import read_model, write_model
 __all__ = ["PersistenceMixin", "load", "save"]
 
 
-def save(estimator: BaseEstimator, path: FilePath) -> None:
+def save(estimator: BaseEstimator, path: FilePath, *, with_keys: bool = False) -> None:
     """Save an estimator, fitted or not, to a file that :func:`load` reads on any Keras backend.
 
     Parameters
@@ -33,7 +33,12 @@ def save(estimator: BaseEstimator, path: FilePath) -> None:
         union, a column transformer or a frozen estimator, with the usual scalers, projections and
         imputers as steps.
     path : str or os.PathLike
-        The file. One that is there is replaced when the new one is complete, and not before.
+        The file. One that is there is replaced when the new one is complete, and not before, and
+        its mode kept; a new one is its owner's only.
+    with_keys : bool, default=False
+        Whether parameters that are keys are in the file, such as that of
+        :class:`skdistort.DistortionGenerator`. Where they are left out they are None when it is
+        loaded: set them then, by ``set_params``, from where keys are kept.
 
     Raises
     ------
@@ -53,8 +58,9 @@ def save(estimator: BaseEstimator, path: FilePath) -> None:
 
     Notes
     -----
-    The file holds JSON, the bytes of arrays and a checksum. All of the estimator is in it, keys
-    too: :class:`~skdistort.template_baselines.BioHashing` is as secret as its file.
+    The file holds JSON, the bytes of arrays and a checksum. What a key was made into is in it, be
+    the key or not: a fitted :class:`~skdistort.template_baselines.BioHashing` is as secret as its
+    file. A pickle holds the key, too.
 
     A generator of random numbers is saved in its present state.
 
@@ -77,7 +83,7 @@ def save(estimator: BaseEstimator, path: FilePath) -> None:
     """
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(f"estimator must be an estimator, got {type(estimator).__name__}.")
-    encoder = Encoder()
+    encoder = Encoder(with_keys=with_keys)
     node = encoder.encode(estimator, type(estimator).__name__)
     document = {
         "written_by": {"skdistort": __version__, "scikit-learn": sklearn_version},
@@ -161,15 +167,18 @@ def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -
 class PersistenceMixin:
     """Methods that save an estimator and load it, see :func:`save` and :func:`load`."""
 
-    def save(self, path):
+    def save(self, path, *, with_keys=False):
         """Save the estimator, see :func:`skdistort.persistence.save`.
 
         Parameters
         ----------
         path : str or os.PathLike
             The file; one that is there is replaced.
+        with_keys : bool, default=False
+            Whether parameters that are keys are in the file; they are None in what is loaded
+            otherwise.
         """
-        save(self, path)
+        save(self, path, with_keys=with_keys)
 
     @classmethod
     def load(cls, path, *, trusted=()):

@@ -18,7 +18,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..keys import keyed_normals, keyed_orthonormal
+from ..keys import HiddenParameter, keyed_normals, keyed_orthonormal
 from ..persistence import PersistenceMixin
 
 # Values of one block of projections: 32 MB in float64.
@@ -100,6 +100,8 @@ class _KeyedHashing(
 ):
     """What the hashing transformers share: subclasses draw weights and apply them."""
 
+    key = HiddenParameter()
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Draw the random weights from the key; of X only the number of features counts.
@@ -174,7 +176,7 @@ class BioHashing(_KeyedHashing):
 
     Notes
     -----
-    The scheme is as secret as its key, which a pickled or printed estimator shows. To who has it,
+    The scheme is as secret as its key, which a pickle, and what is fitted, holds. To who has it,
     ``projection_ @ (2 * bits - 1)`` is an embedding with the very bits of a stolen hash.
 
     References
@@ -240,7 +242,7 @@ class MLPHash(_KeyedHashing):
 
     Notes
     -----
-    The scheme is as secret as its key, which a pickled or printed estimator shows.
+    The scheme is as secret as its key, which a pickle, and what is fitted, holds.
 
     References
     ----------
@@ -319,7 +321,7 @@ class IoMHashing(_KeyedHashing):
 
     Notes
     -----
-    The scheme is as secret as its key, which a pickled or printed estimator shows.
+    The scheme is as secret as its key, which a pickle, and what is fitted, holds.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""From an image to a template of 8-bit values and on to its embedding; and what rounding costs.
+"""From an image to a template of 8 bits a value and its embedding; what rounding and renewing cost.
 
 What is kept of templates, and where, does not live here: see :mod:`skdistort.templates`.
 """
@@ -6,6 +6,7 @@ What is kept of templates, and where, does not live here: see :mod:`skdistort.te
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,9 @@ from sklearn.utils.validation import column_or_1d
 from ..images._layout import from_unit_range
 from ..images._photos import recompress
 from ..images._sources import joined
+from ..keys import rotate_embeddings
 from ..metrics import pairwise_equal_error_rate
+from ._gallery import squared_distances
 
 if TYPE_CHECKING:
     from ..distortion import DistortionGenerator
@@ -107,6 +110,85 @@ def storage_error_rates(
     )
 
 
+class RenewalErrorRates(NamedTuple):
+    """What templates are worth after none, one and more renewals in a row.
+
+    Attributes
+    ----------
+    error_rates : ndarray of shape (n_renewals + 1,)
+        EER of plain probes, under the key of the moment, against templates; before any renewal
+        first.
+    distances : ndarray of shape (n_renewals + 1,)
+        Mean squared distance of a template's embedding to the one of its image, under that key.
+    """
+
+    error_rates: np.ndarray
+    distances: np.ndarray
+
+
+def renewal_error_rates(
+    generator: DistortionGenerator, X: ArrayLike, y: ArrayLike, *, n_renewals: int = 10
+) -> RenewalErrorRates:
+    """Measure what renewals cost: each template made anew from the one before it alone.
+
+    Templates are those of a store, 8 bits a value, and go from one key to another each time, as
+    :meth:`skdistort.TemplateStore.rotate` brings them.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A generator fitted with a key.
+    X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+        Undistorted images, each a probe and, distorted, a template for the others.
+    y : array-like of shape (n_samples,)
+        Their identities.
+    n_renewals : int, default=10
+        How many renewals in a row.
+
+    Returns
+    -------
+    RenewalErrorRates
+        ``error_rates`` and ``distances`` after 0, 1, ..., `n_renewals` renewals.
+
+    Raises
+    ------
+    ValueError
+        If the generator has no key, there are not both genuine and impostor pairs, `y` does not fit
+        `X`, or `n_renewals` is negative.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from skdistort import DistortionGenerator, TripletEmbedder
+    >>> from skdistort.templates import renewal_error_rates
+    >>> X, y = load_digits(return_X_y=True)
+    >>> small = {"epochs": 3, "filters": (8, 16), "learning_rate": 5e-3, "random_state": 0}
+    >>> embedder = FrozenEstimator(TripletEmbedder(**small).fit(X[300:], y[300:]))
+    >>> generator = DistortionGenerator(embedder, architecture="bottleneck", key=0, **small)
+    >>> rates = renewal_error_rates(generator.fit(X[300:]), X[:200], y[:200], n_renewals=2)
+    >>> rates.error_rates.shape, bool((rates.error_rates < 0.4).all())
+    ((3,), True)
+    """
+    if not isinstance(n_renewals, Integral) or n_renewals < 0:
+        raise ValueError(f"n_renewals must be an int of at least 0, got {n_renewals!r}.")
+    y = column_or_1d(y)
+    if not generator.keyed_:
+        raise ValueError("Only templates under a key can be renewed; the generator has none.")
+    plain = generator.embed(X)
+    templates = make_templates(generator, X, 0)
+    enrolled = embed_templates(generator, templates)
+    error_rates, distances = [], []
+    for key in range(n_renewals + 1):
+        if key:
+            templates, enrolled, _ = renew_templates(generator, templates, key - 1, key)
+        probes = rotate_embeddings(plain, key)
+        rate, _ = pairwise_equal_error_rate(probes, y, enrolled, y, exclude_same_index=True)
+        error_rates.append(rate)
+        distances.append(np.mean(squared_distances(probes, enrolled)))
+    return RenewalErrorRates(np.array(error_rates), np.array(distances))
+
+
 def make_templates(generator, X, keys=None):
     """Distort images and round them to what a store keeps.
 
@@ -127,7 +209,7 @@ def make_templates(generator, X, keys=None):
     return _quantised(_distorted(generator, X, keys))
 
 
-def reissue_templates(generator, templates, old_key, new_key):
+def renew_templates(generator, templates, old_key, new_key):
     """Make templates under a new key from templates as a store keeps them.
 
     Parameters
@@ -141,10 +223,18 @@ def reissue_templates(generator, templates, old_key, new_key):
 
     Returns
     -------
-    ndarray of shape (n_samples, h, w, c), uint8
+    renewed : ndarray of shape (n_samples, h, w, c), uint8
         The new templates.
+    embeddings : ndarray of shape (n_samples, m), float32
+        Their embeddings.
+    distances : ndarray of shape (n_samples,), float64
+        Squared distance of each to the embedding of the old one, under one key.
     """
-    return _quantised(generator._renew(embed_templates(generator, templates), old_key, new_key))
+    before = embed_templates(generator, templates)
+    renewed = _quantised(generator._renew(before, old_key, new_key))
+    embeddings = embed_templates(generator, renewed)
+    plain = rotate_embeddings(before, old_key, inverse=True)
+    return renewed, embeddings, squared_distances(embeddings, rotate_embeddings(plain, new_key))
 
 
 def read_templates(generator, blobs):
@@ -193,6 +283,80 @@ def embed_templates(generator, templates):
     return _embedded(generator, templates / np.float32(255))
 
 
+def write_embeddings(embeddings):
+    """Bring embeddings to the bytes that a store keeps.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_samples, m), float32
+        Embeddings.
+
+    Returns
+    -------
+    list of bytes
+        Four for each component, the lowest first.
+    """
+    return [embedding.tobytes() for embedding in np.asarray(embeddings, dtype="<f4")]
+
+
+def read_embeddings(blobs, n_components):
+    """Read embeddings from the bytes that a store keeps.
+
+    Parameters
+    ----------
+    blobs : sequence of bytes
+        What :func:`write_embeddings` gives.
+    n_components : int
+        How many components each must have.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_components), float32
+        The embeddings.
+
+    Raises
+    ------
+    ValueError
+        If one has not so many components, or is not finite.
+    """
+    sizes = {len(blob) for blob in blobs} - {4 * n_components}
+    if sizes:
+        raise ValueError(
+            f"embeddings of templates must have {4 * n_components} bytes, one has {sizes.pop()}"
+        )
+    embeddings = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, n_components)
+    if not np.isfinite(embeddings).all():
+        raise ValueError("an embedding of a template is not finite")
+    return embeddings.astype(np.float32, copy=False)
+
+
+def generator_parts(generator):
+    """List what a generator's templates and their embeddings depend on, as it is held now.
+
+    Parameters
+    ----------
+    generator : DistortionGenerator
+        A fitted generator.
+
+    Returns
+    -------
+    settings : tuple
+        The architecture, whether there is a key, the image shape, the pixel range, and both
+        networks' configurations.
+    weights : list of ndarray
+        Their weights, not copied.
+    """
+    networks = generator.network_, generator.embedder_
+    settings = (
+        generator.architecture,
+        generator.keyed_,
+        generator.image_shape_,
+        generator.pixel_range_,
+        *(network.config for network in networks),
+    )
+    return settings, [weight for network in networks for weight in network.weights]
+
+
 def generator_fingerprint(generator):
     """Name a generator by all that its templates and their embeddings depend on.
 
@@ -207,20 +371,12 @@ def generator_fingerprint(generator):
         SHA-256, in hexadecimal, of both networks' configurations and weights, the architecture,
         whether there is a key, the image shape and the pixel range. Pickling keeps it.
     """
-    digest = hashlib.sha256()
-    settings = (
-        generator.architecture,
-        generator.keyed_,
-        generator.image_shape_,
-        generator.pixel_range_,
-    )
-    digest.update(repr(settings).encode())
-    for network in (generator.network_, generator.embedder_):
-        digest.update(network.config.encode())
-        for weight in network.weights:
-            weight = np.ascontiguousarray(weight)
-            digest.update(f"{weight.dtype.str}{weight.shape}".encode())
-            digest.update(weight.tobytes())
+    settings, weights = generator_parts(generator)
+    digest = hashlib.sha256(repr(settings).encode())
+    for weight in weights:
+        weight = np.ascontiguousarray(weight)
+        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
+        digest.update(weight.tobytes())
     return digest.hexdigest()
 
 

@@ -163,7 +163,7 @@ def state(value):
 
 
 def saved(estimator, folder, name="model"):
-    save(estimator, folder / name)
+    save(estimator, folder / name, with_keys=True)
     return folder / name
 
 
@@ -216,6 +216,26 @@ def test_arrays_come_back_writable_and_apart(tmp_path):
     again = load(saved(estimator, tmp_path))
     again.one_[0] = 1
     assert again.other_[0] == 0
+
+
+def test_a_key_is_in_the_file_only_when_it_is_asked_for(tmp_path):
+    key = b"a key of the bank"
+    hashing = template_baselines.BioHashing(8, key=key).fit(X)
+    pipeline = make_pipeline(PCA(9), clone(hashing)).fit(X)
+    for holder, name in ((hashing, "key"), (pipeline, "biohashing__key")):
+        holder_path = saved(holder, tmp_path)
+        assert key.hex().encode() in holder_path.read_bytes()
+        assert load(holder_path).get_params()[name] == key
+        save(holder, tmp_path / "without")
+        assert key.hex().encode() not in (tmp_path / "without").read_bytes()
+        again = load(tmp_path / "without")
+        assert again.get_params()[name] is None
+        np.testing.assert_array_equal(again.transform(X), holder.transform(X))
+        assert again.set_params(**{name: key}).get_params()[name] == key
+    hashing.save(tmp_path / "method", with_keys=True)
+    assert load(tmp_path / "method").key == key
+    with pytest.raises(ValueError, match="'key' parameter of BioHashing"):
+        load(tmp_path / "without").fit(X)
 
 
 def test_a_network_held_twice_is_saved_once(tmp_path):

@@ -6,9 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from support.templates import contents
 
 from skdistort.templates import _database
 from skdistort.templates._database import TemplateDatabase
@@ -181,62 +181,99 @@ def test_metadata(path, database):
     other.close()
 
 
-WRITER = """
-import random, sys
+# One process, which has imported all, lets children write and kills them.
+KILLER = """
+import os, signal, sys, time
 from skdistort.templates._database import TemplateDatabase
+from support.templates import contents
 
-path, first = sys.argv[1], int(sys.argv[2])
-database = TemplateDatabase(path)
-for batch in range(first, first + 10_000):
-    images = [random.Random(f"{batch}-{i}").randbytes(3000) for i in range(5)]
-    print("adding", batch, flush=True)
-    database.add([(f"batch {batch}", image) for image in images])
-    print("added", batch, flush=True)
-    if batch % 3 == 0:
-        print("removing", batch, flush=True)
-        database.remove(f"batch {batch}")
-        print("removed", batch, flush=True)
+def write(path, batch):
+    database = TemplateDatabase(path)
+    while True:
+        subject = f"batch {batch}"
+        say("adding", batch)
+        rows = [contents(batch, i, False) for i in range(5)]
+        database.add([(subject, image, b"old", embedding) for image, embedding in rows])
+        say("added", batch)
+        if batch % 2 == 0:
+            say("renewing", batch)
+            numbers = [number for number, *_ in database.read_after(0, 5, subject=subject)]
+            renewed = [contents(batch, i, True) for i in range(5)]
+            database.replace(dict(zip(numbers, renewed)), b"new")
+            say("renewed", batch)
+        if batch % 3 == 0:
+            say("removing", batch)
+            database.remove(subject)
+            say("removed", batch)
+        batch += 1
+
+def say(word, batch):
+    os.write(1, f"{word} {batch}\\n".encode())
+
+for line in sys.stdin:
+    first, seconds = line.split()
+    child = os.fork()
+    if child == 0:
+        write(sys.argv[1], int(first))
+    time.sleep(float(seconds))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    say("killed", 0)
 """
 
 
-def run_and_kill(path, first, seconds):
-    """Run a writer, kill it some time after its first word; what it said, but for a cut line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE
-    )
-    heard = process.stdout.readline()
-    time.sleep(seconds)
-    process.kill()
-    heard += process.stdout.read()
-    process.stdout.close()
-    process.wait()
-    lines = heard.decode().split("\n")[:-1]
-    return [(word, int(batch)) for word, batch in (line.split() for line in lines)]
+def any_left(data, batch, renewed):
+    return any(occurs(part, data) for i in range(5) for part in contents(batch, i, renewed))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows kills otherwise")
 def test_killed_writers_lose_and_halve_nothing(path):
     rng = random.Random(0)
-    added, removed, begun, removal_begun = set(), set(), set(), set()
-    said = {"adding": begun, "added": added, "removing": removal_begun, "removed": removed}
-    n_unacknowledged = 0
-    for _ in range(15):
-        for word, batch in run_and_kill(path, 1 + max(begun, default=-1), rng.uniform(0, 0.06)):
-            said[word].add(batch)
+    words = ("adding", "added", "renewing", "renewed", "removing", "removed")
+    said = {word: set() for word in words}
+    killer = subprocess.Popen(
+        [sys.executable, "-c", KILLER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        text=True,
+    )
+    for _ in range(25):
+        first = 1 + max(said["adding"], default=-1)
+        killer.stdin.write(f"{first} {rng.uniform(0, 0.2)}\n")
+        killer.stdin.flush()
+        while (heard := killer.stdout.readline().split())[0] != "killed":
+            said[heard[0]].add(int(heard[1]))
         database = TemplateDatabase(path)
         found = {}
-        for _, subject, image in database.read_after(0, 10**6):
-            found.setdefault(int(subject.split()[1]), []).append(image)
+        for number, subject, image in database.read_after(0, 10**6):
+            found.setdefault(int(subject.split()[1]), []).append((number, image))
+        embeddings = {row[0]: row[2:] for row in database.read_embeddings_after(0, 10**6)}
+        database.numbers()
         database.close()
-        assert added - removal_begun <= set(found) <= begun - removed
-        for batch, images in found.items():
-            assert images == [random.Random(f"{batch}-{i}").randbytes(3000) for i in range(5)]
+        assert said["added"] - said["removing"] <= set(found) <= said["adding"] - said["removed"]
         data = bytes_on_disk(path)
-        for batch in begun - set(found):
-            assert not occurs(random.Random(f"{batch}-0").randbytes(3000), data)
-        n_unacknowledged += len(begun) - len(added)
-    assert len(added) > 15
+        for batch, templates in found.items():
+            renewed = {embeddings[number][0] for number, _ in templates} == {b"new"}
+            assert renewed or batch not in said["renewed"]
+            kept = [(image, embeddings[number][1]) for number, image in templates]
+            assert kept == [contents(batch, i, renewed) for i in range(5)]
+            assert not any_left(data, batch, not renewed)
+        for batch in range(first, max(said["adding"], default=-1) + 1):
+            if batch not in found:
+                assert not any_left(data, batch, False)
+                assert not any_left(data, batch, True)
+    killer.stdin.close()
+    killer.wait()
+    killer.stdout.close()
+    assert len(said["added"]) > 15
+    assert said["renewed"]
+    assert said["removed"]
     # Kills did hit writers at work.
-    assert n_unacknowledged > 0
+    cut_off = [
+        said[begun] - said[done] for begun, done in zip(words[::2], words[1::2], strict=True)
+    ]
+    assert any(cut_off)
 
 
 def test_processes_that_begin_a_store_together(path):
@@ -274,8 +311,8 @@ def test_refuses_files_of_other_kinds_and_leaves_them(path):
 
 
 def test_refuses_another_version(path, database):
-    database._open.execute("PRAGMA user_version = 3")
-    with pytest.raises(ValueError, match="of version 3; this is 2"):
+    database._open.execute("PRAGMA user_version = 4")
+    with pytest.raises(ValueError, match="of version 4; this is 3"):
         TemplateDatabase(path)
 
 
@@ -332,9 +369,206 @@ def test_closed_and_foreign_threads(database):
 def test_tells_of_damage_that_sqlite_cannot_name(path):
     TemplateDatabase(path).close()
     data = path.read_bytes()
-    assert b"NOT NULL, checksum" in data
+    assert b"NOT NULL, image BLOB" in data
     # The schema is text, and comes back in SQLite's message.
-    path.write_bytes(data.replace(b"NOT NULL, checksum", b"NOT NULL\xcc checksum"))
+    path.write_bytes(data.replace(b"NOT NULL, image BLOB", b"NOT NULL\xcc image BLOB"))
     with pytest.raises(ValueError, match="is damaged: it holds text that is none") as refusal:
         TemplateDatabase(path).subjects()
     assert not isinstance(refusal.value, UnicodeError)
+
+
+def rows(n, size=500, seed=0):
+    rng = random.Random(seed)
+    return [(str(i), rng.randbytes(size), b"check", rng.randbytes(40)) for i in range(n)]
+
+
+def test_embeddings_of_one_id_are_read_by_their_index(database):
+    database.add(rows(20))
+    database.add([("7", b"image", b"other", b"embedding")])
+    eighth = rows(20)[7]
+    found = database.read_embeddings_of("7")
+    assert found == [(b"check", eighth[3]), (b"other", b"embedding")]
+    assert database.read_embeddings_of("nobody") == []
+    assert database.read_embeddings_after(19, 9)[1] == (21, "7", b"other", b"embedding")
+    plan = database._execute(
+        "EXPLAIN QUERY PLAN SELECT number, embedding FROM templates LEFT JOIN contents "
+        "USING (number) WHERE subject = '7' ORDER BY number"
+    )
+    assert not any("SCAN" in str(step) for step in plan), plan
+
+
+def test_embeddings_are_erased_with_their_templates(path, database):
+    database.add(rows(3))
+    old = {subject: embedding for subject, _, _, embedding in rows(3)}
+    database.remove("0")
+    database.replace({2: (b"x" * 500, b"y" * 40)}, b"new")
+    data = bytes_on_disk(path)
+    assert [old[subject] in data for subject in "012"] == [False, False, True]
+    assert database.read_embeddings_of("1") == [(b"new", b"y" * 40)]
+
+
+def test_the_file_shrinks_and_nothing_revoked_is_left(path, database):
+    templates = rows(1500)
+    database.add(templates)
+    other = TemplateDatabase(path)
+    assert len(other.read_embeddings_after(0, 9999)) == 1500
+    sizes = []
+    for subject, *_ in templates[100:1500]:
+        database.remove(subject)
+        sizes.append(path.stat().st_size)
+    assert sizes[-1] < sizes[0] / 3
+    # Not at each revocation, nor only at the last.
+    assert 1 < len({*sizes}) < 10
+    data = bytes_on_disk(path)
+    for i, (_, image, _, embedding) in enumerate(templates):
+        assert (occurs(image, data), embedding in data) == (i < 100, i < 100)
+    assert other.numbers() == list(range(1, 101))
+    found = other.read_after(0, 999)
+    assert [image for _, _, image in found] == [image for _, image, *_ in templates[:100]]
+    # A number that was given away does not come again.
+    other.add([("late", b"image")])
+    assert other.read_after(100, 9) == [(1501, "late", b"image")]
+    other.close()
+    again = TemplateDatabase(path)
+    assert len(again.numbers()) == 101
+    again.close()
+
+
+def test_a_file_of_which_all_is_revoked_is_small_and_goes_on(path, database):
+    database.add([("a", os.urandom(3000)) for _ in range(300)])
+    assert len(bytes_on_disk(path)) > 900_000
+    database.remove("a")
+    assert path.stat().st_size < 60_000
+    database.add([("b", b"image")])
+    assert database.read_after(0, 9) == [(301, "b", b"image")]
+
+
+def test_an_id_that_is_there_is_refused_within_the_transaction(database):
+    database.add([("a", b"1"), ("a", b"2")], only_new=True)
+    with pytest.raises(ValueError, match="'a' is enrolled already"):
+        database.add([("b", b"3"), ("a", b"4")], only_new=True)
+    assert database.subjects() == ["a"]
+    database.add([("a", b"5")])
+    assert len(database.read_embeddings_of("a")) == 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER keep AFTER DELETE ON templates BEGIN SELECT 1; END",
+        "CREATE TABLE copies (image BLOB)",
+        "CREATE VIEW seen AS SELECT * FROM contents",
+        "CREATE INDEX more ON templates (key_check)",
+        "DROP INDEX templates_by_subject",
+        "ALTER TABLE contents ADD COLUMN copy BLOB",
+    ],
+)
+def test_another_schema_is_refused_on_opening_and_by_an_open_store(path, database, statement):
+    database.add([("a", b"1")])
+    attacker = sqlite3.connect(path)
+    attacker.execute(statement)
+    attacker.commit()
+    for use in (lambda: TemplateDatabase(path), lambda: database.remove("a")):
+        with pytest.raises(ValueError, match="damaged: its schema is not a template store's"):
+            use()
+    attacker.close()
+
+
+def test_an_entry_that_was_changed_is_noticed(path, database):
+    database.put("threshold", "-0.5")
+    attacker = sqlite3.connect(path)
+    attacker.execute("UPDATE metadata SET value = '-9' WHERE key = 'threshold'")
+    attacker.commit()
+    with pytest.raises(ValueError, match="its threshold is not what was written"):
+        database.get("threshold")
+    attacker.close()
+
+
+def test_readers_only_read(path, database, monkeypatch):
+    database.add(rows(3))
+    reader = TemplateDatabase(path, read_only=True)
+    assert reader.subjects() == ["0", "1", "2"]
+    for use in (
+        lambda: reader.add([("b", b"")]),
+        lambda: reader.remove("0"),
+        lambda: reader.replace({1: (b"", b"")}, b""),
+        lambda: reader.put("a", "b"),
+    ):
+        with pytest.raises(OSError, match="open for reading only"):
+            use()
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader._open.execute("DELETE FROM templates")
+    before = reader.version()
+    database.remove("1")
+    assert reader.version() != before
+    assert reader.subjects() == ["0", "2"]
+    with pytest.raises(ValueError, match="nothing was written to yet"):
+        reader.put_first("generator", "x")
+    reader.close()
+
+
+def test_reading_only_makes_no_file(path):
+    with pytest.raises(OSError, match="unable to open"):
+        TemplateDatabase(path, read_only=True)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(ValueError, match="no template store yet: it is empty"):
+        TemplateDatabase(path, read_only=True)
+    assert path.stat().st_size == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_the_file_and_its_log_are_their_owners(path):
+    before = os.umask(0)
+    try:
+        database = TemplateDatabase(path)
+        database.add([("a", b"1")])
+        files = list(path.parent.glob(path.name + "*"))
+        assert len(files) == 3
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        database.close()
+        path.chmod(0o640)
+        database = TemplateDatabase(path)
+        database.add([("a", b"1")])
+        files = list(path.parent.glob(path.name + "*"))
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o640}
+        database.close()
+    finally:
+        os.umask(before)
+
+
+def test_another_one_that_empties_the_log_is_waited_for(path, database, monkeypatch):
+    database.add(rows(3))
+    looks = []
+
+    def busy_twice(query, parameters=()):
+        if "checkpoint" in query:
+            looks.append(query)
+            if len(looks) < 3:
+                # What SQLite says, at once, where another connection is at it.
+                return [(1, -1, -1)]
+        return TemplateDatabase._execute(database, query, parameters)
+
+    monkeypatch.setattr(database, "_execute", busy_twice)
+    assert database.remove("0") == 1
+    assert len(looks) == 3
+    assert not occurs(rows(1)[0][1], bytes_on_disk(path))
+
+
+REVOKER = """
+import sys
+from skdistort.templates._database import TemplateDatabase
+database = TemplateDatabase(sys.argv[1])
+for i in range(int(sys.argv[2]), 150, 3):
+    assert database.remove(str(i)) == 1
+database.close()
+"""
+
+
+def test_three_that_revoke_in_turn_wait_for_one_another(path, database):
+    database.add(rows(150))
+    revokers = [
+        subprocess.Popen([sys.executable, "-c", REVOKER, str(path), str(i)]) for i in range(3)
+    ]
+    assert [revoker.wait() for revoker in revokers] == [0, 0, 0]
+    assert database.numbers() == []

@@ -1,0 +1,87 @@
+"""The keys that people give, made into those that a store's templates are really under.
+
+What a key determines is in :mod:`skdistort.keys`.
+"""
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+from ..keys import check_cost, check_keys, refuse_guessable, stretch_key
+
+
+class StoreKeys:
+    """Stretches keys by the salt of one store, so that in another one they are others.
+
+    Parameters
+    ----------
+    database : TemplateDatabase
+        The file; it keeps the salt and the cost that it was begun with.
+    cost : int
+        Cost of a guess for a new file, see :func:`skdistort.keys.stretch_key`.
+    allow_weak : bool
+        Whether keys may be such that are easily guessed.
+
+    Raises
+    ------
+    ValueError
+        If the cost is out of its range, or what the file keeps is none.
+    """
+
+    def __init__(self, database, *, cost, allow_weak):
+        self._allow_weak = allow_weak
+        check_cost(cost)
+        kept = database.put_first("salt", f"{cost} {secrets.token_hex(16)}")
+        try:
+            cost, salt = kept.split()
+            self._cost, self._salt = int(cost), bytes.fromhex(salt)
+        except ValueError as error:
+            raise database.damaged("its salt is none") from error
+        self._own = None, None
+
+    def of(self, generator, keys, n):
+        """Make the keys that n templates or probes are under in this store.
+
+        Parameters
+        ----------
+        generator : DistortionGenerator
+            The generator that the templates come from.
+        keys : int, bytes or sequence of these, or None
+            One for all or one for each; None takes the generator's `key`.
+        n : int
+            How many there are.
+
+        Returns
+        -------
+        list of bytes or None
+            None for a generator that has no key.
+
+        Raises
+        ------
+        TypeError
+            If a key is neither an int nor bytes.
+        ValueError
+            If there is not one for each, one is easily guessed and may not be, or the generator
+            has no key and takes none.
+        """
+        if generator._check_keyed(keys) is None:
+            return None
+        if keys is None:
+            # It is in memory as it is; those that are given with a call are not kept.
+            own = generator.key
+            if self._own[0] != own or type(self._own[0]) is not type(own):
+                self._own = own, self._stretched(own)
+            return [self._own[1]] * n
+        keys = check_keys(keys, n)
+        # 1 and True are one key, as are equal integers of any type.
+        different = list(dict.fromkeys(keys))
+        if not self._allow_weak:
+            for key in different:
+                refuse_guessable(key)
+        with ThreadPoolExecutor() as pool:
+            stretched = dict(zip(different, pool.map(self._stretched, different), strict=True))
+        return [stretched[key] for key in keys]
+
+    def _stretched(self, key):
+        if not self._allow_weak:
+            refuse_guessable(key)
+        return stretch_key(key, self._salt, cost=self._cost)

@@ -98,7 +98,7 @@ def biohash_of_few(X, key, n_bits):
 class _KeyedHashing(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator
 ):
-    """What the hashing transformers share: subclasses draw weights and apply them."""
+    """What the keyed transformers share: subclasses draw weights and apply them."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -126,7 +126,7 @@ class _KeyedHashing(
         return self
 
     def transform(self, X):
-        """Hash embeddings.
+        """Protect embeddings.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class _KeyedHashing(
         Returns
         -------
         ndarray of shape (n_samples, n_positions)
-            Bits or indices, unsigned integers.
+            Bits or indices, unsigned integers; values of polynomials, float64.
         """
         check_is_fitted(self)
         # In float64: a bit flips where rounding carries a projection over the threshold.

@@ -105,58 +105,118 @@ class Evidence:
 
     @property
     def headline_threshold(self):
-        """Give the threshold of FMR 1 %, or that of the EER where there are too few pairs."""
+        """Give the threshold of FMR 1 %, or that of the EER where there are too few pairs.
+
+        Returns
+        -------
+        float
+            The lowest score to accept.
+        """
         return self.limits[0] if np.isnan(self.limits[1]) else self.limits[1]
 
     @cached_property
     def old_keys(self):
-        """Give a key for each record."""
+        """Give a key for each record.
+
+        Returns
+        -------
+        list of bytes
+            The keys.
+        """
         return self.system.fresh_keys(len(self.images))
 
     @cached_property
     def new_keys(self):
-        """Give another key for each record."""
+        """Give another key for each record.
+
+        Returns
+        -------
+        list of bytes
+            The keys.
+        """
         return self.system.fresh_keys(len(self.images))
 
     @cached_property
     def stolen(self):
-        """Give the templates under a key for each record; of a keyless system, its templates."""
+        """Give the templates under a key for each record; of a keyless system, its templates.
+
+        Returns
+        -------
+        ndarray of shape (n_images, height, width, channels), dtype float32
+            Pixels in ``[0, 1]``.
+        """
         if not self.system.keyed:
             return self.templates
         return self.system.templates(self.images, self.old_keys)
 
     @cached_property
     def stolen_embeddings(self):
-        """Give F(T) of these."""
+        """Give F(T) of these.
+
+        Returns
+        -------
+        ndarray of shape (n_images, m), dtype float32
+            Embeddings.
+        """
         return self.system.embed(self.stolen)
 
     @cached_property
     def leaked_embeddings(self):
-        """Give what the stolen templates and their keys tell of F(X): ``R_old^T F(T)``."""
+        """Give what the stolen templates and their keys tell of F(X): ``R_old^T F(T)``.
+
+        Returns
+        -------
+        ndarray of shape (n_images, m), dtype float32
+            Embeddings.
+        """
         if not self.system.keyed:
             return self.stolen_embeddings
         return rotate_embeddings(self.stolen_embeddings, self.old_keys, inverse=True)
 
     @cached_property
     def embeddings_known(self):
-        """Give what the templates under the key for all tell of F(X), if the key is known."""
+        """Give what the templates under the key for all tell of F(X), if the key is known.
+
+        Returns
+        -------
+        ndarray of shape (n_images, m), dtype float32
+            Embeddings.
+        """
         if not self.system.keyed:
             return self.template_embeddings
         return rotate_embeddings(self.template_embeddings, self.system.key, inverse=True)
 
     @cached_property
     def reissued_embeddings(self):
-        """Give F(T) of the templates that the victims' images have under the new keys."""
+        """Give F(T) of the templates that the victims' images have under the new keys.
+
+        Returns
+        -------
+        ndarray of shape (n_images, m), dtype float32
+            Embeddings.
+        """
         return self.system.embed(self.system.templates(self.images, self.new_keys))
 
     @cached_property
     def limits(self):
-        """Give the thresholds of the system, in the order of their names."""
+        """Give the thresholds of the system, in the order of their names.
+
+        Returns
+        -------
+        ndarray of shape (3,)
+            Lowest scores to accept.
+        """
         return np.array(list(self.thresholds["system"].values()))
 
     @cached_property
     def blind_ssim(self):
-        """Give the SSIM of each victim's image and the median image of the attacker."""
+        """Give the SSIM of each victim's image and the median image of the attacker.
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+            What a blind guess achieves.
+        """
         blind = np.median(self.attack_images, axis=0)
         return quality_of_each(self.images, np.broadcast_to(blind, self.images.shape))["ssim"]
 

@@ -166,7 +166,11 @@ def match_shares(attempts, labels, embeddings, other_labels, threshold, *, exclu
 
     Parameters
     ----------
-    attempts, labels, embeddings, other_labels, threshold, exclude
+    attempts, labels, embeddings, other_labels : array-like
+        As for :func:`match_rate`.
+    threshold : float or array-like of shape (n_thresholds,)
+        As for :func:`match_rate`.
+    exclude : array-like of shape (n_attempts, k) or None, default=None
         As for :func:`match_rate`.
 
     Returns
@@ -324,7 +328,18 @@ def verdict(interval: tuple[float, float], guess: float) -> str:
 
 
 def mean(values):
-    """Average what is known of values, which is not NaN; NaN if nothing is."""
+    """Average what is known of values.
+
+    Parameters
+    ----------
+    values : array-like
+        Values; NaN is not known.
+
+    Returns
+    -------
+    float
+        The mean; NaN if nothing is known.
+    """
     known = np.asarray(values)[np.isfinite(values)]
     return float(known.mean()) if known.size else np.nan
 

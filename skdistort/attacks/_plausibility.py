@@ -23,12 +23,14 @@ def check_attacker(images, labels, attack_images, attack_labels):
 
     Parameters
     ----------
-    images, attack_images : ndarray of shape (n, height, width, channels)
-        The victims' and the attacker's images.
+    images : ndarray of shape (n_images, height, width, channels)
+        The victims' images.
     labels : ndarray of shape (n_images,)
-        The victims' subjects.
+        Their subjects.
+    attack_images : ndarray of shape (n_attack, height, width, channels)
+        The attacker's own.
     attack_labels : ndarray of shape (n_attack,) or None
-        The attacker's.
+        Their subjects, if they are known.
 
     Raises
     ------

@@ -115,7 +115,13 @@ class AttackedSystem:
 
     @property
     def inverts(self):
-        """Tell whether G makes images of embeddings, so that it is an inverse of F."""
+        """Tell whether G makes images of embeddings, so that it is an inverse of F.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
         return self.generator.architecture == "bottleneck"
 
     def invert(self, embeddings):
@@ -239,7 +245,18 @@ class AttackedSystem:
 
 
 def as_stored(templates):
-    """Round templates in ``[0, 1]`` to the 256 values that a store keeps of a pixel."""
+    """Round templates to the 256 values that a store keeps of a pixel.
+
+    Parameters
+    ----------
+    templates : ndarray, dtype float32
+        Pixels in ``[0, 1]``.
+
+    Returns
+    -------
+    ndarray of the shape of templates, dtype float32
+        Pixels in ``[0, 1]``.
+    """
     return np.rint(templates * np.float32(255)) / np.float32(255)
 
 

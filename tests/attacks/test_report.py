@@ -522,7 +522,7 @@ def test_what_is_not_learned_has_no_members(keyed, keyless):
 def test_links_that_are_found(keyed, keyless):
     for row in keyed.linkage:
         assert row["linked_at_1%"] < 0.08
-    assert keyless.linkage[0]["linked_at_1%"] > 0.3
+    assert keyless.linkage[0]["linked_at_1%"] > 0.1
     assert keyless.linkage[0]["than_guessing"] == "better"
 
 
@@ -533,7 +533,7 @@ def test_the_report_refuses_victims_as_attackers_and_f_as_held_out():
     images, labels = VICTIMS
     with pytest.raises(InputMismatchError, match="X_attack holds 240 of the 240 images of X"):
         keyless_report(X_attack=images, y_attack=labels)
-    for embedder in (NegatingGenerator().embedder_.rebuild(), FOfStub()):
+    for embedder in (NegatingGenerator().embedder_.rebuild(), FOfStub().fit(images)):
         with pytest.raises(InputMismatchError, match="embedder is the generator's own F"):
             protection_report(NegatingGenerator(), embedder, images, labels, OWN[0])
     with pytest.warns(InputMismatchWarning, match="share 60 of the 60 subjects of y, such as 0"):

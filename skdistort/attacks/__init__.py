@@ -1,4 +1,4 @@
-"""Attacks on templates, and the report of what they achieve: inversion, replay, linkage, keys.
+"""Attacks on templates, and the report of what they achieve: inversion, entry, linkage, keys.
 
 What lives here learns from an attacker's own images, of other subjects than the victims', and
 measures what stolen templates then give away. Each attack is a plain function of embeddings or
@@ -8,6 +8,7 @@ unlinkability do not live here: see :mod:`skdistort.metrics`. Other template pro
 compare with are in :mod:`skdistort.template_baselines`.
 """
 
+from ._carriers import refined_carriers
 from ._closed_form import (
     AffineInversion,
     BlindGuess,
@@ -17,8 +18,17 @@ from ._closed_form import (
 )
 from ._key_recovery import key_recovery_curve, recover_rotation, smallest_sufficient
 from ._linkage import LinkagePairs, TemplateLinker, draw_linkage_pairs
-from ._measures import decision_thresholds, match_rate, paired_scores, reconstruction_quality
+from ._measures import (
+    decision_thresholds,
+    match_rate,
+    paired_scores,
+    reconstruction_quality,
+    subject_interval,
+    verdict,
+)
+from ._membership import Membership, membership
 from ._network import NetworkInversion
+from ._probes import choose_wolf, embedding_from_scores, key_search_scores, tries_to_accept
 from ._report import ProtectionReport, protection_report
 from ._subjects import pool_embeddings
 
@@ -27,19 +37,28 @@ __all__ = [
     "BlindGuess",
     "KernelInversion",
     "LinkagePairs",
+    "Membership",
     "NegationInversion",
     "NetworkInversion",
     "ProtectionReport",
     "RidgeInversion",
     "TemplateLinker",
+    "choose_wolf",
     "decision_thresholds",
     "draw_linkage_pairs",
+    "embedding_from_scores",
     "key_recovery_curve",
+    "key_search_scores",
     "match_rate",
+    "membership",
     "paired_scores",
     "pool_embeddings",
     "protection_report",
     "reconstruction_quality",
     "recover_rotation",
+    "refined_carriers",
     "smallest_sufficient",
+    "subject_interval",
+    "tries_to_accept",
+    "verdict",
 ]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import euclidean_distances
+from sklearn.utils import check_random_state
 
 from .._labels import as_labels, joint_codes
+from .._typing import Seed
 from ..metrics import abs_pearson, dssim, equal_error_rate, fnmr_at_fmr, mse
 
 TARGET_FMRS = (0.01, 0.001)
+_CONFIDENCE = 0.95
 
 
 def paired_scores(left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
@@ -71,7 +74,8 @@ def decision_thresholds(y_true: ArrayLike, y_score: ArrayLike) -> dict[str, floa
     Returns
     -------
     dict of str to float
-        The lowest score to accept, under ``"eer"``, ``"fmr_1%"`` and ``"fmr_0.1%"``.
+        The lowest score to accept, under ``"eer"``, ``"fmr_1%"`` and ``"fmr_0.1%"``; NaN where
+        there are fewer impostor pairs than the false match rate needs to be seen, 100 and 1000.
 
     Raises
     ------
@@ -80,14 +84,18 @@ def decision_thresholds(y_true: ArrayLike, y_score: ArrayLike) -> dict[str, floa
 
     Examples
     --------
+    >>> import numpy as np
     >>> from skdistort.attacks import decision_thresholds
-    >>> thresholds = decision_thresholds([True, True, False, False], [0.9, 0.8, 0.3, 0.1])
-    >>> thresholds["fmr_1%"]
-    0.8
+    >>> genuine, scores = np.arange(120) < 20, np.arange(120, 0, -1) / 120
+    >>> thresholds = decision_thresholds(genuine, scores)
+    >>> thresholds["fmr_1%"] == scores[20], thresholds["fmr_0.1%"]
+    (True, nan)
     """
     found = {"eer": equal_error_rate(y_true, y_score)[1]}
+    n_impostors = np.size(y_true) - np.count_nonzero(y_true)
     for rate in TARGET_FMRS:
-        found[f"fmr_{100 * rate:g}%"] = fnmr_at_fmr(y_true, y_score, rate)[1]
+        seen = n_impostors * rate >= 1
+        found[f"fmr_{100 * rate:g}%"] = fnmr_at_fmr(y_true, y_score, rate)[1] if seen else np.nan
     return found
 
 
@@ -127,7 +135,8 @@ def match_rate(
     Returns
     -------
     float or ndarray of shape (n_thresholds,)
-        The share, in [0, 1], of the attempts that there is another image to compare with.
+        The share, in [0, 1], of the attempts that there is another image to compare with; NaN for
+        a threshold of NaN.
 
     Raises
     ------
@@ -146,6 +155,29 @@ def match_rate(
     >>> subjects = ["ann", "ann", "ann"]
     >>> match_rate([[1.0, 0.0]], ["ann"], images, subjects, -0.5, exclude=[[0]])
     0.5
+    """
+    shares = match_shares(attempts, labels, embeddings, other_labels, threshold, exclude=exclude)
+    rates = np.array([mean(of_each) for of_each in shares])
+    return float(rates[0]) if np.ndim(threshold) == 0 else rates
+
+
+def match_shares(attempts, labels, embeddings, other_labels, threshold, *, exclude=None):
+    """Find for each attempt the share of its comparisons that are accepted.
+
+    Parameters
+    ----------
+    attempts, labels, embeddings, other_labels : array-like
+        As for :func:`match_rate`.
+    threshold : float or array-like of shape (n_thresholds,)
+        As for :func:`match_rate`.
+    exclude : array-like of shape (n_attempts, k) or None, default=None
+        As for :func:`match_rate`.
+
+    Returns
+    -------
+    ndarray of shape (n_thresholds, n_attempts), float64
+        Shares, in [0, 1]; NaN where there is nothing to compare an attempt with, and for a
+        threshold of NaN.
     """
     attempts, embeddings = (np.asarray(a, dtype=np.float64) for a in (attempts, embeddings))
     labels = as_labels(labels, "labels")
@@ -183,9 +215,133 @@ def match_rate(
             accepted[i, rows] = np.sum((scores >= value) & allowed, axis=1)
     if not compared.any():
         raise ValueError("No attempt has another image of its subject to be compared with.")
-    some = compared > 0
-    rates = np.mean(accepted[:, some] / compared[some], axis=1)
-    return float(rates[0]) if np.ndim(threshold) == 0 else rates
+    shares = np.full(accepted.shape, np.nan)
+    np.divide(accepted, compared, out=shares, where=compared > 0)
+    shares[np.isnan(thresholds)] = np.nan
+    return shares
+
+
+def subject_interval(
+    values: ArrayLike,
+    subjects: ArrayLike,
+    other_subjects: ArrayLike | None = None,
+    *,
+    n_resamples: int = 1000,
+    random_state: Seed = 0,
+) -> tuple[float, float]:
+    """Find the 95 % interval of a mean over attempts, by resampling subjects.
+
+    Attempts on one subject depend on one another, so that subjects are drawn with replacement, and
+    an attempt counts as often as its subject was, or as the product where it involves two. Where
+    every attempt failed, or succeeded, resampling shows no spread: the open end is then where all
+    subjects would agree with a probability of 5 %, ``1 - 0.05 ** (1 / n_subjects)`` for 0, the
+    "rule of three".
+
+    Parameters
+    ----------
+    values : array-like of shape (n_attempts,)
+        What each attempt achieved; NaN does not count.
+    subjects : array-like of shape (n_attempts,)
+        The subject of each.
+    other_subjects : array-like of shape (n_attempts,) or None, default=None
+        The other subject, such as the impostor, if there is one.
+    n_resamples : int, default=1000
+        Resamples.
+    random_state : int, RandomState instance or None, default=0
+        Draws them.
+
+    Returns
+    -------
+    tuple of 2 float
+        The ends of the interval; NaN if no attempt counts.
+
+    References
+    ----------
+    Bolle, Ratha, Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap",
+    Computer Vision and Image Understanding 93 (2004).
+
+    Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007), for the products.
+
+    Examples
+    --------
+    >>> from skdistort.attacks import subject_interval
+    >>> low, high = subject_interval([0.0, 0.0, 0.0, 0.0], ["ann", "ann", "bob", "eve"])
+    >>> low, round(high, 2)
+    (0.0, 0.63)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    counted = np.isfinite(values)
+    if not counted.any():
+        return np.nan, np.nan
+    values = values[counted]
+    sides = [as_labels(subjects, "subjects")[counted]]
+    if other_subjects is not None:
+        sides.append(as_labels(other_subjects, "other_subjects")[counted])
+    codes = np.unique(np.concatenate(sides), return_inverse=True)[1].reshape(len(sides), -1)
+    n_subjects = int(codes.max()) + 1
+    if values.min() == values.max() and values[0] in (0, 1):
+        open_end = (1 - _CONFIDENCE) ** (1 / n_subjects)
+        return (0.0, 1 - open_end) if values[0] == 0 else (open_end, 1.0)
+    # Attempts that involve the same subjects count alike.
+    involved, group = np.unique(codes, axis=1, return_inverse=True)
+    sums, sizes = np.bincount(group.ravel(), weights=values), np.bincount(group.ravel())
+    rng = check_random_state(random_state)
+    means = []
+    for _ in range(n_resamples):
+        drawn = np.bincount(rng.randint(n_subjects, size=n_subjects), minlength=n_subjects)
+        weights = drawn[involved].prod(axis=0)
+        # A draw of none of the pairs' subjects together says nothing.
+        if weights.any():
+            means.append(weights @ sums / (weights @ sizes))
+    low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def verdict(interval: tuple[float, float], guess: float) -> str:
+    """Say whether an attack does better than guessing does.
+
+    Parameters
+    ----------
+    interval : tuple of 2 float
+        The interval of what the attack achieves, of which more is better.
+    guess : float
+        What needs no template.
+
+    Returns
+    -------
+    str
+        "better", "like guessing" where the interval holds the guess, "worse than guessing", or "-"
+        where there is no interval.
+
+    Examples
+    --------
+    >>> from skdistort.attacks import verdict
+    >>> [verdict(interval, 0.01) for interval in ((0.5, 0.7), (0.0, 0.02), (0.0, 0.004))]
+    ['better', 'like guessing', 'worse than guessing']
+    """
+    low, high = interval
+    if np.isnan(low) or np.isnan(guess):
+        return "-"
+    if low > guess:
+        return "better"
+    return "worse than guessing" if high < guess else "like guessing"
+
+
+def mean(values):
+    """Average what is known of values.
+
+    Parameters
+    ----------
+    values : array-like
+        Values; NaN is not known.
+
+    Returns
+    -------
+    float
+        The mean; NaN if nothing is known.
+    """
+    known = np.asarray(values)[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan
 
 
 def reconstruction_quality(images: ArrayLike, reconstructions: ArrayLike) -> dict[str, float]:
@@ -221,8 +377,25 @@ def reconstruction_quality(images: ArrayLike, reconstructions: ArrayLike) -> dic
     >>> round(quality["abs_pearson"], 6), quality["ssim"] < 0
     (1.0, True)
     """
+    each = quality_of_each(images, reconstructions)
+    return {name: float(values.mean()) for name, values in each.items()}
+
+
+def quality_of_each(images, reconstructions):
+    """Measure every reconstruction, as :func:`reconstruction_quality` does their mean.
+
+    Parameters
+    ----------
+    images, reconstructions : array-like of shape (n_images, height, width, channels)
+        Pixels in ``[0, 1]``.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_images,)
+        ``"ssim"``, ``"mse"`` and ``"abs_pearson"``.
+    """
     return {
-        "ssim": float(1 - 2 * dssim(images, reconstructions).mean()),
-        "mse": float(mse(images, reconstructions).mean()),
-        "abs_pearson": float(abs_pearson(images, reconstructions).mean()),
+        "ssim": 1 - 2 * dssim(images, reconstructions),
+        "mse": mse(images, reconstructions),
+        "abs_pearson": abs_pearson(images, reconstructions),
     }

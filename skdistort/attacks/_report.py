@@ -1,12 +1,14 @@
 """Every attack against one generator, in tables and on the leak scale: `protection_report`.
 
-What each section measures is in :mod:`skdistort.attacks._sections`.
+What each section measures is in :mod:`skdistort.attacks._sections`, and what verifiers decide in
+:mod:`skdistort.attacks._decisions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from .._typing import Seed
 from ..displays import import_matplotlib
 from ..metrics._tables import format_table
 from ..training._batches import spawn_rng
-from . import _sections
+from . import _decisions, _sections
 from ._evidence import Evidence
 from ._key_recovery import smallest_sufficient
 from ._system import AttackedSystem
@@ -29,13 +31,52 @@ if TYPE_CHECKING:
 
     from ..distortion import DistortionGenerator
 
+# What each table is about, and how ISO/IEC 24745 and 30136 call it.
 _TITLES = {
-    "verification": "Verification of honest probes",
-    "inversion": "Inversion: reconstructions of the image, and their type-2 match rates",
-    "replay": "Replay: share of probes accepted",
-    "linkage": "Linkage of templates",
-    "key_recovery": "Key recovery where one key serves all records: match rate at FMR 1 %",
-    "multiplicity": "Multiplicity: inversion of several templates of a subject",
+    "verification": (
+        "Verification of honest probes",
+        "accuracy (30136)",
+    ),
+    "baselines": (
+        "Templates beside those that need no generator",
+        "accuracy and irreversibility, of what the generator has to beat",
+    ),
+    "inversion": (
+        "Inversion: reconstructions of the image, and their type-2 match rates",
+        "irreversibility (24745); what is leaked of the image, successful attack rate (30136)",
+    ),
+    "replay": (
+        "Replay: share of probes accepted",
+        "renewability (24745); successful attack rate (30136)",
+    ),
+    "impersonation": (
+        "Impersonation: share of attempts accepted, by who has no photo of the subject",
+        "confidentiality and renewability (24745); successful attack rate (30136)",
+    ),
+    "several_templates": (
+        "Several templates of a subject, of which the best counts: share of impostors accepted",
+        "accuracy (30136): the false match rate of the decision that is taken",
+    ),
+    "renewal": (
+        "Renewal: templates made under new keys from templates, time after time",
+        "renewability (24745); accuracy after renewal (30136)",
+    ),
+    "linkage": (
+        "Linkage of templates",
+        "unlinkability (24745, 30136)",
+    ),
+    "key_recovery": (
+        "Key recovery where one key serves all records: match rate at FMR 1 %",
+        "confidentiality of the key (24745); successful attack rate in full disclosure (30136)",
+    ),
+    "multiplicity": (
+        "Multiplicity: inversion of several templates of a subject",
+        "irreversibility (24745) where several templates are compromised (30136)",
+    ),
+    "membership": (
+        "Membership: whether the generator learned from an image",
+        "confidentiality of the training images (24745)",
+    ),
 }
 
 
@@ -48,10 +89,22 @@ class ProtectionReport:
     threshold whose false match rate on plain images is 1 %, ``F'_fmr_1%`` that under the
     held-out embedder, and so on.
 
+    A column that ends in ``_95%`` is the interval of the one before it, over subjects
+    (:func:`subject_interval`). ``than_guessing`` says whether that interval lies above what needs
+    no template: the SSIM of the blind guess, or what one try with any image achieves. "like
+    guessing" is an attack that was not seen to work, "worse than guessing" one that misleads its
+    attacker. A rate is NaN, and printed as "-", where there are fewer pairs than it needs: a false
+    match rate of 0.1 % takes a thousand impostor pairs.
+
     Attributes
     ----------
     verification : list of dict
         Error rates of honest comparisons, as in :class:`skdistort.metrics.VerificationReport`.
+    baselines : list of dict
+        Each with ``template``, which is "template" for the generator's, one of
+        :func:`skdistort.metrics.trivial_templates` or of :func:`refined_carriers`; ``distance``,
+        the mean squared distance of F(T) to what F should see, ``eer`` of honest probes, ``ssim``
+        and ``abs_pearson`` with the image, and ``ridge_ssim``, what a ridge regression rebuilds.
     inversion : list of dict
         Each with ``attack``, ``sees`` (what is inverted), ``key`` ("none" if the generator has
         none, "known" to the attacker, who can make templates under it, or "unknown", a key for
@@ -61,28 +114,48 @@ class ProtectionReport:
     replay : list of dict
         Each with ``probe``, ``store`` and the shares accepted at the thresholds "eer", "fmr_1%"
         and "fmr_0.1%" of honest probes against templates.
+    impersonation : list of dict
+        Each with ``attack``, ``attacker_has``, ``against`` (which record), ``tries`` and
+        ``tries_needed`` (in the median, to be accepted at FMR 1 %; NaN if more than were made),
+        and the shares accepted as in `replay`.
+    several_templates : list of dict
+        Each with ``templates`` of a subject, ``subjects`` who have as many, the shares of
+        impostors accepted at the thresholds for one template, and ``genuine_fmr_1%``.
+    renewal : list of dict or None
+        Each with ``renewals`` in a row, ``distance`` and ``eer`` as in `baselines`, the shares of
+        enrolled images that are accepted at the thresholds of the first templates, and that of
+        impostors; None for a keyless generator.
     linkage : list of dict or None
         Each with ``keys``, ``linker``, ``mated`` (pairs; as many are non-mated), and ``d_sys``,
-        ``corrected``, ``null_mean`` and ``p_value`` of :func:`skdistort.metrics.unlinkability`.
+        ``corrected``, ``null_mean`` and ``p_value`` of :func:`skdistort.metrics.unlinkability`;
+        ``linked_at_1%`` is the share of mated pairs found where 1 % of the others are.
         With keys, mated templates are of one image, and "one for all" pools several pairs of
         keys. Without, they are of two images of one subject, and nothing hides that.
     key_recovery : list of dict or None
-        ``n_pairs`` known pairs and the ``match_rate`` of templates that were rotated back; None
-        for a keyless generator.
+        ``n_pairs`` known pairs and the ``match_rate`` of templates that were rotated back, from
+        the pairs alone and ``with_prior``; None for a keyless generator.
     key_known_match_rate : float or None
         That rate where the key is known.
     multiplicity : list of dict or None
         ``templates`` of a subject, their ``pooling``, and the measures of ``inversion``; None for
         a keyless generator if the attacker's subjects are not known.
+    membership : list of dict or None
+        Each with ``sign`` of a member, ``members`` and ``others``, ``auc`` (how often a member
+        shows more of it than another, 0.5 by guessing) and ``found_at_1%``; None without `X_train`.
     """
 
     verification: list
+    baselines: list
     inversion: list
     replay: list
+    impersonation: list
+    several_templates: list
     linkage: list
+    renewal: list | None = None
     key_recovery: list | None = None
     key_known_match_rate: float | None = None
     multiplicity: list | None = None
+    membership: list | None = None
 
     @property
     def blind_ssim(self) -> float:
@@ -126,10 +199,10 @@ class ProtectionReport:
     def __str__(self):
         """Aligned text."""
         parts = []
-        for name, title in _TITLES.items():
+        for name, (title, terms) in _TITLES.items():
             rows = getattr(self, name)
-            if rows is not None:
-                parts.append(f"{title}\n{format_table(rows)}")
+            if rows:
+                parts.append(f"{title}\n[{terms}]\n{format_table(rows)}")
             if name == "key_recovery" and rows is not None:
                 half, most = self.pairs_to_recover_key(0.5), self.pairs_to_recover_key(0.9)
                 parts[-1] += (
@@ -205,6 +278,11 @@ def protection_report(
     multiplicities: Sequence[int] = (1, 2, 5),
     n_key_pairs: int = 200,
     max_pairs: int = 2000,
+    n_tries: int = 1000,
+    n_renewals: int = 5,
+    gradient_steps: int = 60,
+    X_train: ArrayLike | None = None,
+    y_train: ArrayLike | None = None,
     verbose: int = 0,
     random_state: Seed = None,
 ) -> ProtectionReport:
@@ -253,6 +331,17 @@ def protection_report(
         feign linkability; see :func:`draw_linkage_pairs`.
     max_pairs : int, default=2000
         The most mated pairs of linkage, and as many non-mated.
+    n_tries : int, default=1000
+        Keys, or photos of other people, that an impostor tries one after the other.
+    n_renewals : int, default=5
+        How often in a row templates are put under new keys.
+    gradient_steps : int, default=60
+        Steps of gradient descent through F of the attacks that know it.
+    X_train : array-like of shape (n_train, n_features) or (n_train, h, w[, c]), default=None
+        Images that the generator learned from, for the attack on membership. They should be of
+        the same kind as `X`, else what tells them apart is the kind.
+    y_train : array-like of shape (n_train,) or None, default=None
+        Their subjects.
     verbose : int, default=0
         0 silent, 1 a progress bar for each training, 2 a line an epoch.
     random_state : int, RandomState instance or None, default=None
@@ -267,11 +356,16 @@ def protection_report(
     ------
     ValueError
         If the arrays do not match the generator or one another, no subject has two images, or a
-        parameter is out of range.
+        parameter is out of range; if half of `X` or more is in `X_attack`, or `embedder` is F.
     TypeError
         If `embedder` is nothing that can be one.
     sklearn.exceptions.NotFittedError
         If the generator or the embedder is not fitted.
+
+    Warns
+    -----
+    skdistort.exceptions.InputMismatchWarning
+        If `X_attack` holds images of `X`, `y_attack` subjects of `y`, or `embedder` may be F.
 
     Notes
     -----
@@ -283,6 +377,10 @@ def protection_report(
     which the linkage of single pairs does not show. A key for each record leaves no such thing.
 
     All pairs of `X` are compared: their scores take 0.5 GB at 10,000 images.
+
+    Templates have 8 bits a pixel, as those that are stored. Images that an impostor presents are
+    not rounded: he reaches the camera, or the wire behind it. Nothing is said of a store that
+    checks the claimed key against that of the template: there the key search fails.
 
     Attacks on a key that serves all records use the generator's own key, or a random one if it
     has none set; all other keys are random, 128 bits each.
@@ -296,7 +394,12 @@ def protection_report(
     biometric template protection systems", IEEE Transactions on Information Forensics and
     Security 13 (2018).
 
-    ISO/IEC 30136:2018, "Performance testing of biometric template protection schemes".
+    ISO/IEC 24745:2022, "Information security, cybersecurity and privacy protection - Biometric
+    information protection", for the properties that a table is about: irreversibility,
+    unlinkability, renewability, confidentiality.
+
+    ISO/IEC 30136:2018, "Performance testing of biometric template protection schemes", for
+    accuracy, the rate of successful attacks, and what is leaked.
 
     Examples
     --------
@@ -330,6 +433,17 @@ def protection_report(
     multiplicities = tuple(multiplicities)
     if not multiplicities or min(multiplicities) < 1:
         raise ValueError(f"multiplicities must be positive integers, got {multiplicities!r}.")
+    for name, number in (
+        ("n_tries", n_tries),
+        ("n_renewals", n_renewals),
+        ("gradient_steps", gradient_steps),
+    ):
+        if not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {number!r}.")
+    train_labels = None if y_train is None else column_or_1d(as_labels(y_train, "y_train"))
+    train_images = None if X_train is None else system.images(X_train)
+    if train_labels is not None:
+        check_consistent_length(train_images, train_labels)
     training = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -339,19 +453,32 @@ def protection_report(
         "verbose": verbose,
     }
     evidence = Evidence(system, images, labels, attack_images, attack_labels)
-    invert_rng, link_rng, recover_rng, multiply_rng = (spawn_rng(rng) for _ in range(4))
+    invert_rng, link_rng, recover_rng, multiply_rng, decide_rng, compare_rng = (
+        spawn_rng(rng) for _ in range(6)
+    )
     curve, limit = _sections.recover_key(evidence, recover_rng) if system.keyed else (None, None)
     multiplicity = None
     if system.keyed or attack_labels is not None:
         multiplicity = _sections.multiply(evidence, multiplicities, training, multiply_rng)
     return ProtectionReport(
         verification=evidence.verification,
-        inversion=_sections.invert(evidence, training, invert_rng),
-        replay=_sections.replay(evidence),
+        baselines=_sections.compare_baselines(evidence, generator.refinement_steps, compare_rng),
+        inversion=_sections.invert(evidence, training, gradient_steps, invert_rng),
+        replay=_decisions.replay(evidence),
+        impersonation=_decisions.impersonate(
+            evidence, n_tries=n_tries, n_steps=gradient_steps, rng=decide_rng
+        ),
+        several_templates=_decisions.enrol_several(evidence, decide_rng),
+        renewal=_decisions.renew(evidence, n_renewals) if system.keyed else None,
         linkage=_sections.link(
             evidence, n_key_pairs=n_key_pairs, max_pairs=max_pairs, rng=link_rng
         ),
         key_recovery=curve,
         key_known_match_rate=limit,
         multiplicity=multiplicity,
+        membership=(
+            None
+            if train_images is None
+            else _sections.tell_members(evidence, train_images, train_labels)
+        ),
     )

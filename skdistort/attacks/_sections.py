@@ -1,14 +1,21 @@
-"""The sections of the protection report: who attacks what, with which knowledge.
+"""The sections of the protection report on what templates give away of images, people and keys.
 
-Each function gives rows of a table. The attacks themselves are the other modules'; what they are
-fed and judged by is :class:`skdistort.attacks._evidence.Evidence`.
+What a verifier decides is in `_decisions`. Each function gives rows of a table. The attacks are the
+other modules'; what they are fed and judged by is :class:`skdistort.attacks._evidence.Evidence`.
 """
 
 import numpy as np
 
-from ..keys import rotate_embeddings
-from ..metrics import unlinkability
+from ..metrics import (
+    abs_pearson,
+    dssim,
+    equal_error_rate,
+    pair_scores,
+    trivial_templates,
+    unlinkability,
+)
 from ..training._batches import spawn_rng
+from ._carriers import draw_carriers
 from ._closed_form import (
     AffineInversion,
     BlindGuess,
@@ -16,14 +23,22 @@ from ._closed_form import (
     NegationInversion,
     RidgeInversion,
 )
+from ._evidence import eer_interval, with_interval
 from ._key_recovery import key_recovery_curve
 from ._linkage import TemplateLinker, draw_linkage_pairs
-from ._measures import match_rate, paired_scores
+from ._measures import match_rate, paired_scores, subject_interval, verdict
+from ._membership import membership, spread_of_people
 from ._network import NetworkInversion
 from ._subjects import draw_companions, pool_embeddings
+from ._system import as_stored
+
+# Images of either side that baselines are tried on.
+_N_BASELINES = 1000
+# Share of other pairs that may be linked by mistake.
+_FALSE_LINKS = 0.01
 
 
-def invert(evidence, training, rng):
+def invert(evidence, training, n_steps, rng):
     """Reconstruct the victims' images by every attack, and by the two ends of the scale.
 
     Parameters
@@ -32,6 +47,8 @@ def invert(evidence, training, rng):
         What is stolen and known.
     training : dict
         Parameters of the attacks that train a network.
+    n_steps : int
+        Steps of gradient descent.
     rng : numpy.random.RandomState
         Source of randomness.
 
@@ -50,7 +67,8 @@ def invert(evidence, training, rng):
 
     embedded = {"kernel ridge": KernelInversion, "decoder": network}
     plain = evidence.attack_embeddings, evidence.embeddings
-    rows = [_inversion_row("blind guess", "nothing", "-", attempt(BlindGuess(), *plain))]
+    blind = attempt(BlindGuess(), *plain) | {"than_guessing": "-"}
+    rows = [_inversion_row("blind guess", "nothing", "-", blind)]
     for key, known, stolen in _states_of_the_key(evidence):
         for name, attack in (
             ("negation", NegationInversion()),
@@ -63,63 +81,14 @@ def invert(evidence, training, rng):
         for name, make in embedded.items():
             found = attempt(make(), known[1], stolen[1])
             rows.append(_inversion_row(name, "F(T)", key, found))
+        if key != "unknown":
+            for name, found in _white_box(evidence, n_steps, rng).items():
+                judged = evidence.judge(found, evidence.own)
+                rows.append(_inversion_row(name, "F(T)", key, judged))
     # The limit: what F(X) itself gives away.
     for name, make in embedded.items():
         rows.append(_inversion_row(name, "F(X)", "-", attempt(make(), *plain)))
     return rows
-
-
-def replay(evidence):
-    """Present stolen templates, and honest probes beside them, to the system.
-
-    A probe F(template) is one that gets past the key, to the comparison itself.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        What is stolen.
-
-    Returns
-    -------
-    list of dict
-        Shares accepted at each threshold, a row for each probe and store.
-    """
-    system, enrolled = evidence.system, evidence.template_embeddings
-    limits = np.array(list(evidence.thresholds["system"].values()))
-
-    def row(probe, store, shares):
-        names = evidence.thresholds["system"]
-        return {"probe": probe, "store": store, **dict(zip(names, map(float, shares), strict=True))}
-
-    def against_others(probes):
-        labels = evidence.labels
-        return match_rate(probes, labels, enrolled, labels, limits, exclude=evidence.own)
-
-    def against_own(probes, templates):
-        return np.mean(paired_scores(probes, templates) >= limits[:, None], axis=1)
-
-    rows = [row("image", "template of another image", against_others(evidence.probes))]
-    if not system.keyed:
-        replayed = system.embed_probe(evidence.templates)
-        return [
-            *rows,
-            row("template", "the same template", against_own(replayed, enrolled)),
-            row("template", "template of another image", against_others(replayed)),
-        ]
-    # A key for each record: what a single one does is a matter of luck.
-    old_keys, new_keys = (system.fresh_keys(len(evidence.images)) for _ in range(2))
-    stolen, reissued = (system.templates(evidence.images, keys) for keys in (old_keys, new_keys))
-    stolen_embedded, reissued_embedded = system.embed(stolen), system.embed(reissued)
-    # What embed_probe gives, with each image embedded once.
-    wrong = rotate_embeddings(evidence.embeddings, new_keys)
-    same_key, new_key = (rotate_embeddings(stolen_embedded, k) for k in (old_keys, new_keys))
-    return [
-        *rows,
-        row("image, wrong key", "template of another image", against_others(wrong)),
-        row("template", "the same template", against_own(same_key, stolen_embedded)),
-        row("template", "reissued, new key", against_own(new_key, reissued_embedded)),
-        row("F(template)", "reissued, new key", against_own(stolen_embedded, reissued_embedded)),
-    ]
 
 
 def link(evidence, *, n_key_pairs, max_pairs, rng):
@@ -158,28 +127,41 @@ def link(evidence, *, n_key_pairs, max_pairs, rng):
                 max_pairs=max_pairs,
                 random_state=rng,
             )
-            return pairs.mated, *_stolen_views(evidence.system, images, pairs)
+            views = _stolen_views(evidence.system, images, pairs)
+            return pairs.mated, labels[pairs.left], *views
 
-        mated, left, right = make_pairs(evidence.images, evidence.labels)
+        mated, subjects, left, right = make_pairs(evidence.images, evidence.labels)
         scores = {"distance": paired_scores(left[0], right[0])}
         if attack_labels is not None:
-            own_mated, *own = make_pairs(evidence.attack_images, attack_labels)
+            own_mated, _, *own = make_pairs(evidence.attack_images, attack_labels)
             linker = TemplateLinker(random_state=spawn_rng(rng)).fit(*own, own_mated)
             scores["trained"] = linker.score_pairs(left, right)
         for linker, values in scores.items():
             found = unlinkability(mated, values, random_state=spawn_rng(rng))
-            rows.append(
-                {
-                    "keys": keys,
-                    "linker": linker,
-                    "mated": int(mated.sum()),
-                    "d_sys": found.d_sys,
-                    "corrected": found.corrected,
-                    "null_mean": found.null_mean,
-                    "p_value": found.p_value,
-                }
-            )
+            linked = _linked(mated, values)
+            interval = subject_interval(linked, subjects[mated])
+            row = {
+                "keys": keys,
+                "linker": linker,
+                "mated": int(mated.sum()),
+                "d_sys": found.d_sys,
+                "corrected": found.corrected,
+                "null_mean": found.null_mean,
+                "p_value": found.p_value,
+                "linked_at_1%": float(linked.mean()),
+                "than_guessing": verdict(interval, _FALSE_LINKS),
+            }
+            rows.append(with_interval(row, "linked_at_1%", interval))
     return rows
+
+
+def _linked(mated, scores):
+    """Tell which mated pairs a linker finds where it links 1 % of the others by mistake."""
+    others = np.sort(scores[~mated])
+    n_false = int(others.size * _FALSE_LINKS)
+    if n_false < 1:
+        return np.full(np.count_nonzero(mated), np.nan)
+    return (scores[mated] > others[-1 - n_false]).astype(np.float64)
 
 
 def recover_key(evidence, rng):
@@ -200,6 +182,8 @@ def recover_key(evidence, rng):
         The match rate where the key itself is known.
     """
     threshold = evidence.thresholds["F"]["fmr_1%"]
+    if np.isnan(threshold):
+        threshold = evidence.thresholds["F"]["eer"]
     curve = key_recovery_curve(
         evidence.attack_embeddings,
         evidence.attack_template_embeddings,
@@ -265,6 +249,126 @@ def multiply(evidence, multiplicities, training, rng):
             judged = evidence.judge(found, sources[:, :k])
             rows.append({"templates": k, "pooling": pooling, **judged})
     return rows
+
+
+def tell_members(evidence, images, labels):
+    """Tell the images that the generator learned from, from the victims'.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        The victims, whom it did not learn from.
+    images : ndarray of shape (n_members, height, width, channels)
+        What it learned from.
+    labels : ndarray of shape (n_members,) or None
+        Their subjects, if they are known.
+
+    Returns
+    -------
+    list of dict
+        A row for each sign of a member.
+    """
+    system = evidence.system
+    # Less is a sign of a member.
+    signs = {
+        "error of G before refinement, the image at hand": [
+            system.unrefined_errors(stack) for stack in (images, evidence.images)
+        ],
+    }
+    if labels is not None:
+        signs["spread of a person's photos under F"] = [
+            spread_of_people(system.embed(images), labels),
+            spread_of_people(evidence.embeddings, evidence.labels),
+        ]
+    rows = []
+    for sign, values in signs.items():
+        people = [np.arange(len(images)) if labels is None else labels, evidence.labels]
+        known = [np.isfinite(v) for v in values]
+        if not all(k.any() for k in known):
+            continue
+        found = membership(
+            *(-v[k] for v, k in zip(values, known, strict=True)),
+            *(who[k] for who, k in zip(people, known, strict=True)),
+        )
+        rows.append(
+            {
+                "sign": sign,
+                "members": int(known[0].sum()),
+                "others": int(known[1].sum()),
+                "auc": found.auc,
+                "auc_95%": found.interval,
+                "found_at_1%": found.found,
+                "than_guessing": verdict(found.interval, 0.5),
+            }
+        )
+    return rows
+
+
+def compare_baselines(evidence, n_steps, rng):
+    """Put templates beside those that need no generator: trivial ones, and refined carriers.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Images, and templates under the key for all.
+    n_steps : int
+        Steps of refinement: as many as the generator's.
+    rng : numpy.random.RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    list of dict
+        A row for each kind of template: the mean squared distance of F(T) to what F should see,
+        the EER of honest probes, likeness to the image, and what a ridge regression rebuilds.
+    """
+    system = evidence.system
+    some, own = (
+        np.linspace(0, n - 1, min(n, _N_BASELINES)).astype(int)
+        for n in (len(evidence.images), len(evidence.attack_images))
+    )
+    images, attack_images = evidence.images[some], evidence.attack_images[own]
+    targets, labels = evidence.probes[some], evidence.labels[some]
+
+    def without_generator(images, targets, rng):
+        made = trivial_templates(images, rng)
+        if n_steps:
+            for name, start in draw_carriers(evidence.attack_images, len(images), rng).items():
+                made[f"{name}, refined"] = system.descend(start, targets, n_steps)
+        return made
+
+    kinds = {"template": evidence.templates[some], **without_generator(images, targets, rng)}
+    known = without_generator(attack_images, system.embed_probe(attack_images), rng)
+    known["template"] = evidence.attack_templates[own]
+    rows = []
+    for name, templates in kinds.items():
+        templates = as_stored(templates)
+        found = system.embed(templates)
+        pairs = pair_scores(targets, labels, found, labels, exclude_same_index=True)
+        rebuilt = RidgeInversion().fit(as_stored(known[name]), attack_images).reconstruct(templates)
+        row = {
+            "template": name,
+            "distance": float(-paired_scores(targets, found).mean()),
+            "eer": equal_error_rate(*pairs)[0],
+            "ssim": float(1 - 2 * dssim(images, templates).mean()),
+            "abs_pearson": float(abs_pearson(images, templates).mean()),
+            "ridge_ssim": float(1 - 2 * dssim(images, rebuilt).mean()),
+        }
+        rows.append(with_interval(row, "eer", eer_interval(*pairs, labels, once=False)))
+    return rows
+
+
+def _white_box(evidence, n_steps, rng):
+    """Make images that F sees what leaked in: by G, and by gradients from guesses and from T."""
+    system, plain = evidence.system, evidence.embeddings_known
+    guesses = draw_carriers(evidence.attack_images, len(plain), rng)
+    starts = {
+        "gradients from the mean image": guesses["mean image"],
+        "gradients from another person": guesses["another person"],
+        "gradients from T": evidence.templates,
+    }
+    made = {name: system.descend(start, plain, n_steps) for name, start in starts.items()}
+    return {"G as the inverse of F": system.invert(plain), **made} if system.inverts else made
 
 
 def _inversion_row(attack, sees, key, judged):

@@ -1,7 +1,10 @@
 """The system under attack: a generator and a held-out embedder, on images in ``[0, 1]``.
 
-Knows units, layouts and keys, so that nothing else of the attacks has to.
+Knows units, layouts and keys, so that nothing else of the attacks has to, and how to go from
+embeddings back to images, by G and by gradients through F.
 """
+
+from copy import copy
 
 import numpy as np
 from sklearn import config_context
@@ -9,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._backend import keras
 from ..distortion._embedder import check_embedder, fit_embedder
+from ..distortion._refinement import refine_templates
 from ..images._layout import as_images, from_unit_range, restore_layout, split_layout
 from ..images._sources import joined
 from ..images._units import units_unchecked
@@ -88,9 +92,92 @@ class AttackedSystem:
         Returns
         -------
         ndarray of the shape of images, dtype float32
-            Templates, pixels in ``[0, 1]``.
+            Templates, pixels in ``[0, 1]``, of 8 bits, as they are stored.
         """
-        return self.generator._distort(self._in_units(images), self._keys(keys))
+        return as_stored(self.generator._distort(self._in_units(images), self._keys(keys)))
+
+    def renew(self, templates, old_keys, new_keys):
+        """Put templates under other keys, without the images.
+
+        Parameters
+        ----------
+        templates : ndarray of shape (n_samples, height, width, channels)
+            Pixels in ``[0, 1]``.
+        old_keys, new_keys : bytes, int or list of these
+            The keys.
+
+        Returns
+        -------
+        ndarray of the shape of templates, dtype float32
+            Templates, of 8 bits.
+        """
+        return as_stored(self.generator._renew(self.embed(templates), old_keys, new_keys))
+
+    @property
+    def inverts(self):
+        """Tell whether G makes images of embeddings, so that it is an inverse of F.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        return self.generator.architecture == "bottleneck"
+
+    def invert(self, embeddings):
+        """Make images that F sees embeddings in, by G itself, and refined as templates are.
+
+        Parameters
+        ----------
+        embeddings : ndarray of shape (n_samples, m)
+            What F is to see.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, height, width, channels), dtype float32
+            Pixels in ``[0, 1]``.
+        """
+        return self.generator._generate(None, embeddings.astype(np.float32))
+
+    def descend(self, images, embeddings, n_steps):
+        """Move images by gradients through F until it sees embeddings in them.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n_samples, height, width, channels)
+            Where to start, pixels in ``[0, 1]``.
+        embeddings : ndarray of shape (n_samples, m)
+            What F is to see.
+        n_steps : int
+            Steps of Adam.
+
+        Returns
+        -------
+        ndarray of the shape of images, dtype float32
+            Pixels in ``[0, 1]``.
+        """
+        generator = self.generator
+        return refine_templates(
+            generator.embedder_, images, embeddings, generator.pixel_range_, n_steps=n_steps
+        )
+
+    def unrefined_errors(self, images):
+        """Find how far G alone misses what F is to see in a template: less on what it learned from.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n_samples, height, width, channels)
+            Pixels in ``[0, 1]``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float32
+            Squared distances of F(G(X)) and F(X), under the key for all.
+        """
+        generator = copy(self.generator)
+        generator.refinement_steps = 0
+        found = generator._distort(self._in_units(images), self._keys(None))
+        return np.sum((self.embed(found) - self.embed_probe(images)) ** 2, axis=1)
 
     def embed(self, images):
         """Embed images or templates by F.
@@ -155,6 +242,22 @@ class AttackedSystem:
 
     def _in_units(self, images):
         return from_unit_range(images, self.generator.pixel_range_)
+
+
+def as_stored(templates):
+    """Round templates to the 256 values that a store keeps of a pixel.
+
+    Parameters
+    ----------
+    templates : ndarray, dtype float32
+        Pixels in ``[0, 1]``.
+
+    Returns
+    -------
+    ndarray of the shape of templates, dtype float32
+        Pixels in ``[0, 1]``.
+    """
+    return np.rint(templates * np.float32(255)) / np.float32(255)
 
 
 def _as_function(embedder, image_shape, batch_size):

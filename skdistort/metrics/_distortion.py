@@ -11,7 +11,7 @@ with Preserved Embeddings". Its Table 3 is the MSE, not its eq. 12, and MSE alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,8 @@ class DistortionReport:
     Attributes
     ----------
     rows : list of dict
-        One each for "template", "1-x", "constant" and "noise" (under ``template``), with the
-        means of ``mse``, ``l1``, ``dssim``, ``abs_pearson``, ``edge_correlation`` and
+        One each for "template", "1-x", "constant", "noise" and others (under ``template``), with
+        the means of ``mse``, ``l1``, ``dssim``, ``abs_pearson``, ``edge_correlation`` and
         ``pointwise_r2`` over all images, and ``inversion_ssim``: the mean SSIM, in [-1, 1], of
         held-out images with what a ridge regression makes of their templates.
     blind_ssim : float
@@ -118,6 +118,7 @@ def distance_table(
     *,
     image_shape: Sequence[int] | None = None,
     pixel_range: tuple[float, float] | None = None,
+    others: Mapping[str, ArrayLike] | None = None,
     max_pairs: int = 2000,
     random_state: Seed = None,
 ) -> DistanceTable:
@@ -140,6 +141,9 @@ def distance_table(
         Shape of one image where the layout of `X` does not say it.
     pixel_range : tuple of 2 float or None, default=None
         Values of black and white, mapped to [0, 1]; None takes the extremes of `X`.
+    others : dict of str to array-like, default=None
+        Further templates of the same images to lay beside them, by name, in the units of `X`: such
+        as those of :func:`skdistort.attacks.refined_carriers`.
     max_pairs : int, default=2000
         Most "real-real" and "gen-gen" pairs in a row, drawn without replacement; both rows use
         the same ones.
@@ -171,6 +175,7 @@ def distance_table(
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be at least 1, got {max_pairs!r}.")
     rng = check_random_state(random_state)
+    beside = _beside(X, others, image_shape, pixel_range)
     X, X_distorted = _unit_images(X, X_distorted, image_shape, pixel_range)
     labels = np.zeros(len(X), dtype=int) if y is None else as_labels(y, "y")
     if labels.shape != (len(X),):
@@ -188,7 +193,7 @@ def distance_table(
             left, right = members[left], members[right]
             rows.append(_row(name, "real-real", _measure(X[left], X[right])))
             rows.append(_row(name, "gen-gen", _measure(X_distorted[left], X_distorted[right])))
-    for name, template in trivial_templates(X, rng).items():
+    for name, template in {**trivial_templates(X, rng), **beside}.items():
         pair = "real-(1-x)" if name == "1-x" else f"real-{name}"
         rows.append(_row("all", pair, _measure(X, template)))
     return DistanceTable(rows)
@@ -252,6 +257,7 @@ def distortion_report(
     *,
     image_shape: Sequence[int] | None = None,
     pixel_range: tuple[float, float] | None = None,
+    others: Mapping[str, ArrayLike] | None = None,
     random_state: Seed = None,
 ) -> DistortionReport:
     """Compare templates with the trivial ones, by distance and by what they give away.
@@ -271,13 +277,17 @@ def distortion_report(
         Shape of one image where the layout of `X` does not say it.
     pixel_range : tuple of 2 float or None, default=None
         Values of black and white, mapped to [0, 1]; None takes the extremes of `X`.
+    others : dict of str to array-like, default=None
+        Further templates of the same images to lay beside them, by name, in the units of `X`: such
+        as those of :func:`skdistort.attacks.refined_carriers`.
     random_state : int, RandomState instance or None, default=None
         Draws the halves and the noise.
 
     Returns
     -------
     DistortionReport
-        One row for the templates, one for each trivial template, and the blind guess.
+        One row for the templates, one for each trivial template and each of `others`, and the
+        blind guess.
 
     Raises
     ------
@@ -297,6 +307,7 @@ def distortion_report(
     [1, 1, 0, 0]
     """
     rng = check_random_state(random_state)
+    beside = _beside(X, others, image_shape, pixel_range)
     X, X_distorted = _unit_images(X, X_distorted, image_shape, pixel_range)
     if len(X) < 2:
         raise ValueError(f"X must hold at least two images, got {len(X)}.")
@@ -304,7 +315,8 @@ def distortion_report(
     known, held_out = order[: len(X) // 2], order[len(X) // 2 :]
 
     rows = []
-    for name, template in {"template": X_distorted, **trivial_templates(X, rng)}.items():
+    kinds = {"template": X_distorted, **trivial_templates(X, rng), **beside}
+    for name, template in kinds.items():
         means = {measure: float(f(X, template).mean()) for measure, f in _REPORT_MEASURES.items()}
         found = ridge_inversion(template[known], X[known], template[held_out])
         rows.append({"template": name, **means, "inversion_ssim": _mean_ssim(X[held_out], found)})
@@ -335,6 +347,14 @@ def _unit_images(X, X_distorted, image_shape, pixel_range):
                 f"[{found[0]}, {found[1]}]; pass the pixel_range of both."
             )
     return to_unit_range(X, (low, high)), to_unit_range(X_distorted, (low, high))
+
+
+def _beside(X, others, image_shape, pixel_range):
+    """Bring further templates of X to (n, h, w, c) and to pixels in [0, 1]."""
+    return {
+        name: _unit_images(X, templates, image_shape, pixel_range)[1]
+        for name, templates in (others or {}).items()
+    }
 
 
 def _measure(X, Y):

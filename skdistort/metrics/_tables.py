@@ -6,6 +6,7 @@ What is in them does not live here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 
@@ -24,9 +25,9 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     lines = [list(rows[0])]
     for row in rows:
-        lines.append([f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()])
+        lines.append([_cell(v) for v in row.values()])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numeric = [isinstance(v, (int, float)) for v in rows[-1].values()]
+    numeric = [isinstance(v, (int, float, tuple)) for v in rows[-1].values()]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
@@ -34,3 +35,12 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def _cell(value):
+    """Write a number to four places, one that is not known as "-", an interval as its ends."""
+    if isinstance(value, tuple):
+        return "-" if any(map(isnan, value)) else "..".join(f"{end:.3f}" for end in value)
+    if isinstance(value, float):
+        return "-" if isnan(value) else f"{value:.4f}"
+    return "-" if value is None else str(value)

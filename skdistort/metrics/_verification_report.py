@@ -25,7 +25,8 @@ class VerificationReport:
     rows : list of dict
         Each with ``comparison``, ``genuine`` and ``impostor`` (numbers of pairs), ``eer``,
         ``fnmr_at_fmr_1%``, ``fnmr_at_fmr_0.1%`` and ``best_f1``, rates in ``[0, 1]``. The last
-        is chosen on the same scores, so it is an upper bound.
+        is chosen on the same scores, so it is an upper bound. A rate at a false match rate that
+        so few impostor pairs cannot show, below one over their number, is NaN.
     """
 
     rows: list
@@ -64,14 +65,20 @@ def verification_report(
     rows = []
     for name, scores in comparisons.items():
         n_genuine = int(np.count_nonzero(scores[0]))
+        n_impostor = len(scores[0]) - n_genuine
+        at = {
+            f"fnmr_at_fmr_{100 * rate:g}%": fnmr_at_fmr(*scores, rate, distances=distances)[0]
+            if n_impostor * rate >= 1
+            else np.nan
+            for rate in (0.01, 0.001)
+        }
         rows.append(
             {
                 "comparison": name,
                 "genuine": n_genuine,
-                "impostor": len(scores[0]) - n_genuine,
+                "impostor": n_impostor,
                 "eer": equal_error_rate(*scores, distances=distances)[0],
-                "fnmr_at_fmr_1%": fnmr_at_fmr(*scores, 0.01, distances=distances)[0],
-                "fnmr_at_fmr_0.1%": fnmr_at_fmr(*scores, 0.001, distances=distances)[0],
+                **at,
                 "best_f1": best_f1_threshold(*scores, distances=distances)[0],
             }
         )

@@ -24,6 +24,7 @@ _ESTIMATORS = {
         "IoMHashing",
         "MLPHash",
         "Pixelation",
+        "PolyProtect",
     },
     "skdistort.verification": {"SiameseVerifier", "SoftmaxEmbedder"},
     "sklearn.compose": {"ColumnTransformer"},

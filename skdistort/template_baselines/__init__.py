@@ -1,4 +1,4 @@
-"""Template protections that one would otherwise choose: keyed hashes of embeddings, hidden images.
+"""Template protections that one would otherwise choose: keyed maps of embeddings, hidden images.
 
 What lives here is written from the papers, in numpy, as what a distortion has to be compared
 with. The trivial templates that need no parameters are in
@@ -7,9 +7,10 @@ with. The trivial templates that need no parameters are in
 :class:`sklearn.random_projection.GaussianRandomProjection`, with the key as its `random_state`.
 """
 
-from ._functions import biohash, hamming_similarity, iom_hash, mlp_hash
+from ._functions import biohash, hamming_similarity, iom_hash, mlp_hash, polyprotect
 from ._hashing import BioHashing, IoMHashing, MLPHash
 from ._image_filters import GaussianBlur, Pixelation
+from ._polynomials import PolyProtect
 
 __all__ = [
     "BioHashing",
@@ -17,8 +18,10 @@ __all__ = [
     "IoMHashing",
     "MLPHash",
     "Pixelation",
+    "PolyProtect",
     "biohash",
     "hamming_similarity",
     "iom_hash",
     "mlp_hash",
+    "polyprotect",
 ]

@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 
 from .._typing import Key
 from ._hashing import BioHashing, IoMHashing, MLPHash, biohash_of_few, check_n_bits
+from ._polynomials import PolyProtect
 
 
 def biohash(embeddings: ArrayLike, key: Key, n_bits: int | None = None) -> NDArray[np.uint8]:
@@ -175,6 +176,64 @@ def iom_hash(
     ((4, 100), 0, 15)
     """
     return _hash_once(IoMHashing(n_hashes, key=key, n_projections=n_projections), embeddings)
+
+
+def polyprotect(
+    embeddings: ArrayLike,
+    key: Key,
+    overlap: int = 4,
+    *,
+    n_terms: int = 5,
+    max_coefficient: int = 50,
+) -> NDArray[np.float64]:
+    """Map embeddings by PolyProtect: Hahn and Marcel (2022).
+
+    Each group of `n_terms` neighbouring values becomes one number, ``sum_j c_j v_j^e_j``, with
+    coefficients and exponents that the key determines. Templates are compared by their cosine.
+
+    Parameters
+    ----------
+    embeddings : array-like of shape (n_samples, n_features)
+        Embeddings, finite. The paper's have values within [-1, 1].
+    key : int or bytes
+        The user's own.
+    overlap : int, default=4
+        How many values neighbouring groups share, below `n_terms`.
+    n_terms : int, default=5
+        Terms of the polynomial, m.
+    max_coefficient : int, default=50
+        Coefficients lie between this and its negative.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs), float64
+        Templates.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or `embeddings` is not a matrix of finite numbers.
+    TypeError
+        If `key` is neither an int nor bytes.
+
+    See Also
+    --------
+    PolyProtect : The same for one key, as a transformer.
+
+    References
+    ----------
+    Hahn, Marcel, "Towards protecting face embeddings in mobile face verification scenarios", IEEE
+    Transactions on Biometrics, Behavior, and Identity Science 4 (2022).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort.template_baselines import polyprotect
+    >>> [polyprotect(np.eye(1, 128), key=7, overlap=overlap).shape[1] for overlap in range(5)]
+    [26, 32, 42, 63, 124]
+    """
+    scheme = PolyProtect(overlap, key=key, n_terms=n_terms, max_coefficient=max_coefficient)
+    return _hash_once(scheme, embeddings)
 
 
 def hamming_similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:

@@ -98,7 +98,7 @@ def biohash_of_few(X, key, n_bits):
 class _KeyedHashing(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, PersistenceMixin, BaseEstimator
 ):
-    """What the hashing transformers share: subclasses draw weights and apply them."""
+    """What the keyed transformers share: subclasses draw weights and apply them."""
 
     key = HiddenParameter()
 
@@ -128,7 +128,7 @@ class _KeyedHashing(
         return self
 
     def transform(self, X):
-        """Hash embeddings.
+        """Protect embeddings.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class _KeyedHashing(
         Returns
         -------
         ndarray of shape (n_samples, n_positions)
-            Bits or indices, unsigned integers.
+            Bits or indices, unsigned integers; values of polynomials, float64.
         """
         check_is_fitted(self)
         # In float64: a bit flips where rounding carries a projection over the threshold.

@@ -297,3 +297,20 @@ def test_resistance_refuses_what_says_nothing():
         inversion_resistance(X01, X01[:29])
     with pytest.raises(ValueError, match="NaN"):
         inversion_resistance(X01, np.full_like(X01, np.nan))
+def test_further_templates_stand_beside_the_trivial_ones():
+    X = np.random.default_rng(0).uniform(size=(20, 8, 8))
+    given = {"another": X[::-1], "itself": X}
+    report = distortion_report(
+        255 * X,
+        255 - 255 * X,
+        pixel_range=(0, 255),
+        random_state=0,
+        others={name: 255 * stack for name, stack in given.items()},
+    )
+    assert [row["template"] for row in report.rows][-3:] == ["noise", "another", "itself"]
+    assert report.rows[-1]["mse"] == pytest.approx(0, abs=1e-9)
+    assert report.rows[-2]["mse"] == pytest.approx(np.mean((X - X[::-1]) ** 2), rel=1e-4)
+    table = distance_table(X, 1 - X, pixel_range=(0, 1), random_state=0, others=given)
+    assert [row["pair"] for row in table.rows][-2:] == ["real-another", "real-itself"]
+    with pytest.raises(ValueError, match="one shape"):
+        distortion_report(X, 1 - X, pixel_range=(0, 1), others={"short": X[:10]})

@@ -332,10 +332,21 @@ def test_report_holds_what_its_parts_give(pairs):
     assert (row["comparison"], row["genuine"]) == ("these", y_true.sum())
     assert row["genuine"] + row["impostor"] == len(y_true)
     assert row["eer"] == equal_error_rate(*pairs)[0]
-    assert row["fnmr_at_fmr_1%"] == fnmr_at_fmr(*pairs, 0.01)[0]
-    assert row["fnmr_at_fmr_0.1%"] == fnmr_at_fmr(*pairs, 0.001)[0]
+    for name, rate, fewest in (("1%", 0.01, 100), ("0.1%", 0.001, 1000)):
+        # Fewer impostor pairs than one over the rate cannot show it.
+        expected = fnmr_at_fmr(*pairs, rate)[0] if row["impostor"] >= fewest else np.nan
+        np.testing.assert_equal(row[f"fnmr_at_fmr_{name}"], expected)
     assert row["best_f1"] == best_f1_threshold(*pairs)[0]
     assert verification_report({"these": (y_true, -y_score)}, distances=True).rows == [row]
+
+
+@pytest.mark.parametrize(("n_impostors", "known"), [(99, 0), (100, 1), (999, 1), (1000, 2)])
+def test_report_has_no_rate_from_fewer_pairs_than_it_needs(n_impostors, known):
+    y_true = np.arange(n_impostors + 5) < 5
+    report = verification_report({"few": (y_true, np.random.default_rng(0).normal(y_true))})
+    rates = [report.rows[0][f"fnmr_at_fmr_{name}"] for name in ("1%", "0.1%")]
+    assert np.isfinite(rates).sum() == known
+    assert str(report).splitlines()[1].split().count("-") == 2 - known
 
 
 def test_metrics_import_without_keras():

@@ -92,6 +92,7 @@ CASES = {
         UTTERANCES,
     ),
     "IoMHashing": lambda: by_transform(template_baselines.IoMHashing(8, key=2**70).fit(X), X),
+    "PolyProtect": lambda: by_transform(template_baselines.PolyProtect(2, key=b"k").fit(X), X),
     "LogMelSpectrogram": lambda: by_transform(
         skdistort.LogMelSpectrogram(n_mels=8, f_max=np.float64(7000), detector=None), WAVES
     ),

@@ -1,13 +1,18 @@
 """Generators that are exact by construction, and people to attack, for tests of the report."""
 
+from functools import cached_property
+
+import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from skdistort import DistortionGenerator
+from skdistort.networks._stored import StoredNetwork
 
 
 def unit(Z):
-    return (Z / np.linalg.norm(Z, axis=1, keepdims=True)).astype(np.float32)
+    # A blank image has no direction, and stays without length.
+    return (Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
 
 class Stub(DistortionGenerator):
@@ -27,6 +32,13 @@ class NegatingGenerator(Stub):
     keyed_ = False
     weights = np.random.default_rng(5).normal(size=(16, 6))
 
+    def __init__(self):
+        super().__init__(architecture="unet")
+
+    @cached_property
+    def embedder_(self):
+        return network(lambda h: keras.layers.multiply([h, h]), self.weights)
+
     def _embed(self, images):
         return unit((images.reshape(len(images), -1) - 1) ** 2 @ self.weights)
 
@@ -42,11 +54,25 @@ class ExactGenerator(Stub):
     def __init__(self, key=5):
         super().__init__(architecture="bottleneck", key=key)
 
+    @cached_property
+    def embedder_(self):
+        return network(lambda h: h, np.eye(16))
+
     def _embed(self, images):
         return unit(images.reshape(len(images), -1).astype(np.float64) - 1)
 
     def _generate(self, images, embeddings):
         return ((1 + embeddings) / 2).reshape(len(embeddings), *self.image_shape_)
+
+
+def network(formula, weights):
+    """F of a stub as a network, for attacks that take gradients: unit length of a linear map."""
+    inputs = keras.Input((4, 4, 1))
+    hidden = formula(keras.layers.Rescaling(1.0, -1.0)(keras.layers.Flatten()(inputs)))
+    last = keras.layers.Dense(weights.shape[1], use_bias=False)
+    model = keras.Model(inputs, keras.layers.UnitNormalization()(last(hidden)))
+    last.set_weights([weights])
+    return StoredNetwork(model)
 
 
 class Pixels(BaseEstimator):
@@ -69,4 +95,6 @@ def people(n_subjects, n_images, seed):
 
 
 VICTIMS, OWN = people(60, 4, 0), people(150, 4, 1)
+# Other people, and labels that say so.
+OWN = OWN[0], 1000 + OWN[1]
 HELD_OUT = Pixels().fit(VICTIMS[0])

@@ -13,22 +13,25 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.stats import kstest, norm
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support import contract
 
 from skdistort.keys import keyed_normals, keyed_orthonormal
-from skdistort.metrics import unlinkability
+from skdistort.metrics import equal_error_rate, unlinkability
 from skdistort.template_baselines import (
     BioHashing,
     GaussianBlur,
     IoMHashing,
     MLPHash,
     Pixelation,
+    PolyProtect,
     _hashing,
     biohash,
     hamming_similarity,
     iom_hash,
     mlp_hash,
+    polyprotect,
 )
 from skdistort.template_baselines._image_filters import blur, pixelate
 
@@ -40,6 +43,8 @@ ESTIMATORS = [
     BioHashing(),
     MLPHash(),
     IoMHashing(n_hashes=20),
+    PolyProtect(),
+    PolyProtect(overlap=0, n_terms=3),
     GaussianBlur(),
     Pixelation(block_size=2),
 ]
@@ -244,8 +249,9 @@ def test_a_stolen_key_inverts_a_biohash():
         (BioHashing(8, key=b"k"), lambda X: biohash(X, b"k", 8)),
         (MLPHash(8, key=b"k"), lambda X: mlp_hash(X, b"k", 8)),
         (IoMHashing(8, key=b"k"), lambda X: iom_hash(X, b"k", 8)),
+        (PolyProtect(2, key=b"k", n_terms=3), lambda X: polyprotect(X, b"k", 2, n_terms=3)),
     ],
-    ids=["BioHashing", "MLPHash", "IoMHashing"],
+    ids=["BioHashing", "MLPHash", "IoMHashing", "PolyProtect"],
 )
 def test_transformers_are_the_functions_of_one_key(transformer, scheme):
     X = embeddings(12, 10)
@@ -254,6 +260,63 @@ def test_transformers_are_the_functions_of_one_key(transformer, scheme):
     np.testing.assert_array_equal(transformer.transform(X), scheme(X))
     np.testing.assert_array_equal(restored.transform(X), scheme(X))
     assert transformer.get_feature_names_out().shape == (8,)
+
+
+# ---- Polynomials
+
+
+@properties
+@given(
+    n_features=st.integers(1, 12),
+    n_terms=st.integers(1, 5),
+    overlap=st.integers(0, 4),
+    key=keys,
+)
+def test_polyprotect_by_hand(n_features, n_terms, overlap, key):
+    overlap = min(overlap, n_terms - 1)
+    X = embeddings(3, n_features)
+    scheme = PolyProtect(overlap, key=key, n_terms=n_terms).fit(X)
+    C, E = scheme.coefficients_, scheme.exponents_
+    assert sorted(E) == list(range(1, n_terms + 1))
+    assert len(set(C)) == n_terms
+    assert all(0 < abs(c) <= 50 for c in C)
+    expected = []
+    for x in X:
+        values, start = [], 0
+        while True:
+            group = [*x[start : start + n_terms], *[0.0] * n_terms][:n_terms]
+            values.append(sum(c * v**e for c, v, e in zip(C, group, E, strict=True)))
+            # The last group is the first that reaches the end.
+            if start + n_terms >= n_features:
+                break
+            start += n_terms - overlap
+        expected.append(values)
+    np.testing.assert_allclose(scheme.transform(X), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_polyprotect_verifies_under_one_key_and_not_across():
+    def unit(Z):
+        return Z / np.linalg.norm(Z, axis=1, keepdims=True)
+
+    X = unit(embeddings(60, 64))
+    noisy = unit(X + 0.05 * embeddings(60, 64, seed=1))
+    own, stolen = (
+        [
+            np.concatenate([polyprotect(z[None], key) for z, key in zip(Z, own_keys, strict=True)])
+            for Z in (X, noisy)
+        ]
+        for own_keys in (range(60), [b"stolen"] * 60)
+    )
+    renewed = np.concatenate([polyprotect(z[None], 1000 + i) for i, z in enumerate(noisy)])
+    mated = np.eye(60, dtype=bool).ravel()
+    same, one_key, across = (
+        cosine_similarity(left, right).ravel() for left, right in (own, stolen, (own[0], renewed))
+    )
+    assert equal_error_rate(mated, same)[0] < 0.05
+    assert equal_error_rate(mated, one_key)[0] < 0.05
+    # With values below 1 the term of exponent 1 outweighs the others, so that some of the embedding
+    # shows under every key: less than under one.
+    assert equal_error_rate(mated, across)[0] > equal_error_rate(mated, same)[0] + 0.1
 
 
 @properties
@@ -347,6 +410,10 @@ X = embeddings(4, 5)
         (lambda: mlp_hash(X, 0, 1), ValueError, "n_bits"),
         (lambda: mlp_hash(X * np.nan, 0), ValueError, "NaN"),
         (lambda: iom_hash(X, 0, n_projections=1), ValueError, "n_projections"),
+        (lambda: polyprotect(X, 0, 5), ValueError, "overlap=5 must be below n_terms=5"),
+        (lambda: polyprotect(X, 0, 0, n_terms=3, max_coefficient=1), ValueError, "leaves 2 that"),
+        (lambda: polyprotect(X * np.nan, 0), ValueError, "NaN"),
+        (lambda: polyprotect(X, "secret"), TypeError, "key"),
         (lambda: keyed_normals("k", "", (1,)), TypeError, "int or bytes, got str; encode"),
         (lambda: keyed_normals(1.0, "", (1,)), TypeError, "int or bytes, got float"),
         (lambda: keyed_normals(-1, "", (1,)), ValueError, "at least 0, got -1"),

@@ -27,17 +27,34 @@ FACE = {"box": (77, 62, 173, 179), "size": (56, 46)}
 PHOTOS = 10
 
 
-def draw(folder, n_people, seed):
-    """Read grey photos of people drawn at random, and who is on them."""
-    rng = np.random.RandomState(seed)
+def read_people(folder, rng, wanted):
+    """Read grey photos of people drawn at random, and who is on them.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder for each person.
+    rng : numpy.random.RandomState
+        Source of the draw.
+    wanted : dict of int to int
+        Photos of a person, and how many people have so many, the most photos first.
+    """
     photos = {p.name: sorted(p.glob("*.jpg")) for p in sorted(folder.iterdir()) if p.is_dir()}
-    people = [name for name, files in photos.items() if len(files) >= PHOTOS]
-    names = []
-    for person in rng.permutation(people)[:n_people]:
-        chosen = rng.permutation(len(photos[person]))[:PHOTOS]
-        names += [str(photos[person][i].relative_to(folder)) for i in chosen]
+    names, people = [], []
+    for n_photos, n_people in wanted.items():
+        found = [name for name, files in photos.items() if len(files) >= n_photos]
+        for person in rng.permutation(found)[:n_people]:
+            files = photos.pop(person)
+            chosen = rng.permutation(len(files))[:n_photos]
+            names += [str(files[i].relative_to(folder)) for i in chosen]
+            people.append(n_photos)
     X = read_photos(folder, names, **FACE).mean(axis=3).astype(np.float32)
-    return X, np.repeat(np.arange(n_people), PHOTOS)
+    return X, np.repeat(np.arange(len(people)), people)
+
+
+def draw(folder, n_people, seed):
+    """Read ten photos of each of so many people."""
+    return read_people(folder, np.random.RandomState(seed), {PHOTOS: n_people})
 
 
 def error_rate(Z, y):

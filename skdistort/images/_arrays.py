@@ -9,9 +9,15 @@ import warnings
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from ..exceptions import InputMismatchWarning
+from ..exceptions import InputMismatchError, InputMismatchWarning
 from ._layout import check_pixel_range, infer_image_shape, split_layout, with_channels
-from ._units import hold_to_units, learn_units, measure, warn_of_unused_range
+from ._units import (
+    hold_to_units,
+    learn_units,
+    measure,
+    warn_of_one_image,
+    warn_of_unused_range,
+)
 
 # No more channels than these are looked for on the wrong axis.
 _CHANNELS = (1, 2, 3, 4)
@@ -62,29 +68,53 @@ def validate_array(
             f"X has images of shape {layout}, but {type(estimator).__name__} was fitted on images "
             f"of shape {estimator.image_shape_}."
         )
-    rows = validate_data(estimator, rows, dtype=dtype, reset=reset, ensure_min_samples=least)
+    try:
+        rows = validate_data(estimator, rows, dtype=dtype, reset=reset, ensure_min_samples=least)
+    except ValueError as error:
+        _name_not_finite(rows, first, error)
+        raise
     if reset:
         estimator.image_shape_ = infer_image_shape(rows.shape[1], layout, estimator.image_shape)
         if estimator.image_shape is None:
             _warn_of_layout(layout, rows.shape[1], estimator.image_shape_)
     if pixel_range is not None and not isinstance(pixel_range, str):
-        low, high = np.float32(check_pixel_range(pixel_range))
-        if rows.min() < low or rows.max() > high:
-            raise ValueError(
-                f"X has pixels from {rows.min():g} to {rows.max():g}, outside "
-                f"pixel_range=({low:g}, {high:g})."
-            )
+        _hold_to_range(rows, *np.float32(check_pixel_range(pixel_range)), first)
     if units != "none":
         # What goes on from an earlier fit has that one's scaling of pixels.
         goes_on = getattr(estimator, "warm_start", False)
         if hasattr(estimator, "units_") and (not reset or goes_on):
             hold_to_units(estimator.units_, rows, first, doubts=units == "all")
         if reset:
-            settle_units(estimator, measure(rows), pixel_range)
+            settle_units(estimator, measure(rows), pixel_range, rows)
     return rows.reshape(len(rows), *estimator.image_shape_), layout
 
 
-def settle_units(estimator, measured, pixel_range=None):
+def _name_not_finite(rows, first, error):
+    """Raise what names the image if an error is about NaN or infinity in one."""
+    if not (isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind == "f"):
+        return
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        i = int(finite.argmin())
+        seen = "has a pixel that is NaN or infinite"
+        raise InputMismatchError(
+            f"X[{first + i}] {seen}. {error}", first + i, seen, "finite numbers"
+        ) from error
+
+
+def _hold_to_range(rows, low, high, first):
+    """Raise if a pixel leaves the range that is stated."""
+    outside = (rows.min(axis=1) < low) | (rows.max(axis=1) > high)
+    if outside.any():
+        i = int(outside.argmax())
+        seen = f"has pixels from {rows[i].min():g} to {rows[i].max():g}"
+        expected = f"pixel_range=({low:g}, {high:g})"
+        raise InputMismatchError(
+            f"X[{first + i}] {seen}, outside {expected}.", first + i, seen, expected
+        )
+
+
+def settle_units(estimator, measured, pixel_range=None, rows=None):
     """Give an estimator the units of the images it is fitted on, and warn of outliers.
 
     Parameters
@@ -95,7 +125,10 @@ def settle_units(estimator, measured, pixel_range=None):
         What :func:`skdistort.images._units.measure` gives for all the images.
     pixel_range : tuple of 2 float or "auto" or None, default=None
         The range that pixels are said to have, if it is one of numbers.
+    rows : ndarray of shape (n_samples, n_features) or None, default=None
+        The images, where they are in memory.
     """
+    warn_of_one_image(measured, rows)
     estimator.units_, outliers = learn_units(measured)
     stated = None if isinstance(pixel_range, (str, type(None))) else check_pixel_range(pixel_range)
     warn_of_unused_range(estimator.units_, outliers, stated)

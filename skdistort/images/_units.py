@@ -138,6 +138,28 @@ def warn_of_unused_range(units, outliers, pixel_range):
         )
 
 
+def warn_of_one_image(measured, rows=None):
+    """Warn where all images of ``fit`` are the same, so that nothing can be learned from them.
+
+    Parameters
+    ----------
+    measured : ndarray of shape (3, n_samples)
+        What :func:`measure` gives.
+    rows : ndarray of shape (n_samples, n_features) or None, default=None
+        The images; None where they are not in memory, of which only blank ones can be told.
+
+    Warns
+    -----
+    InputMismatchWarning
+        If they are.
+    """
+    lowest, highest, _ = measured
+    alike = len(lowest) > 1 and (measured == measured[:, :1]).all()
+    if alike and (lowest[0] == highest[0] if rows is None else (rows == rows[0]).all()):
+        pixels = f", all pixels {lowest[0]:.4g}" if lowest[0] == highest[0] else ""
+        _warn(f"All {len(lowest)} images of X are the same{pixels}: was the right array given?")
+
+
 def _many_beyond(images, lowest, highest, low, high):
     """Tell which images have more than a few pixels outside of two values."""
     found = (lowest < low) | (highest > high)

@@ -24,6 +24,9 @@ from ..persistence import PersistenceMixin
 # Values of one block of projections: 32 MB in float64.
 _BLOCK = 2**22
 
+# Householder reflections applied together.
+_REFLECTIONS = 32
+
 
 # What the key's numbers are for: of any other name, there would be other hashes.
 _BIOHASHING = "BioHashing"
@@ -86,10 +89,9 @@ def biohash_of_few(X, key, n_bits):
     """
     n_features = X.shape[1]
     normals = keyed_normals(key, _BIOHASHING, (n_features, n_bits))
-    # Room for blocks of reflections; LAPACK takes them one by one in the room it is given else.
-    room = 64 * n_features
-    reflectors, scales, _, _ = lapack.dgeqrf(normals, lwork=room)
-    projected, _, _ = lapack.dormqr("L", "T", reflectors, scales, X.T, room)
+    # In blocks from the first column on: by itself LAPACK begins with them at 128 columns.
+    reflectors, factors, _ = lapack.dgeqrt(min(_REFLECTIONS, n_bits), normals)
+    projected, _ = lapack.dgemqrt(reflectors, factors, X.T, side="L", trans="T")
     # As in keyed_orthonormal, the diagonal of R is to be positive.
     signs = np.where(np.diagonal(reflectors) < 0, -1.0, 1.0)
     return (projected[:n_bits].T * signs > 0).view(np.uint8)

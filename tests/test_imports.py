@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[1]
 # Who may import whom: a folder, or a module that lies in none, imports from lines above its own, be
 # it at the top of a file, in a function or for an annotation. No line imports from itself.
 LAYERS = [
-    "_backend _labels _typing _version exceptions",
+    "_backend _labels _problems _typing _version exceptions",
     "_files distances images keys mining",
     "losses metrics networks selection trials",
     "onnx",
     "datasets displays mobilefacenet persistence",
-    "audio fusion ivector plotting template_baselines training",
+    "audio faces fusion ivector plotting template_baselines training",
     "decision embedding",
     "plda verification",
     "distortion",
@@ -49,6 +49,7 @@ def run(code, **environment):
         "datasets",
         "decision",
         "displays",
+        "faces",
         "fusion",
         "images",
         "ivector",

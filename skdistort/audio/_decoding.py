@@ -80,52 +80,6 @@ def check_utterances(X):
     return utterances, problems
 
 
-def raise_problems(problems, n_utterances):
-    """Raise what is wrong with utterances, all of it in one message.
-
-    Parameters
-    ----------
-    problems : dict of int to Exception
-        What is wrong, by index; if empty, nothing is raised.
-    n_utterances : int
-        Utterances looked at.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing is wrong but that files are missing.
-    ValueError
-        Else.
-    """
-    if not problems:
-        return
-    missing = all(isinstance(problem, FileNotFoundError) for problem in problems.values())
-    kind = FileNotFoundError if missing else ValueError
-    in_order = [problems[i] for i in sorted(problems)]
-    if len(in_order) == 1:
-        raise kind(str(in_order[0])) from in_order[0]
-    raise kind(describe_problems(problems, n_utterances)) from in_order[0]
-
-
-def describe_problems(problems, n_utterances):
-    """Say what is wrong with utterances, a line each.
-
-    Parameters
-    ----------
-    problems : dict of int to Exception
-        What is wrong, by index.
-    n_utterances : int
-        Utterances looked at.
-
-    Returns
-    -------
-    str
-        The lines, after one that counts them.
-    """
-    lines = [f"{len(problems)} of {n_utterances} utterances cannot be used:"]
-    return "\n  ".join(lines + [str(problems[i]) for i in sorted(problems)])
-
-
 def check_waveform(waveform, name):
     """Return a waveform as a 1-D array of floats, int16 or int32, or say what else it is.
 

@@ -13,8 +13,9 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from .._problems import describe_problems, raise_problems
 from ..persistence import PersistenceMixin
-from ._decoding import check_utterances, describe_problems, raise_problems
+from ._decoding import check_utterances
 from ._log_mel import ANALYSIS_CONSTRAINTS, make_analysis, normalise_bands
 from ._recordings import open_recording
 from ._speech import EnergyVAD
@@ -198,7 +199,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
             As ``transform``, except for what only shows in the samples.
         """
         utterances, problems = check_utterances(X)
-        raise_problems(problems, len(utterances))
+        raise_problems(problems, len(utterances), "utterances")
         self._make_analysis()
         return self
 
@@ -235,9 +236,9 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         self._validate_params()
         utterances, problems = check_utterances(X)
         # What costs nothing to find is told of before hours of decoding.
-        raise_problems(problems, len(utterances))
+        raise_problems(problems, len(utterances), "utterances")
         images, problems = self._make_images(utterances, problems)
-        raise_problems(problems, len(utterances))
+        raise_problems(problems, len(utterances), "utterances")
         return images
 
     def transform_usable(self, X):
@@ -272,9 +273,10 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         images, problems = self._make_images(utterances, problems)
         usable = np.array([i not in problems for i in range(len(utterances))])
         if not usable.any():
-            raise_problems(problems, len(utterances))
+            raise_problems(problems, len(utterances), "utterances")
         if problems:
-            warnings.warn(describe_problems(problems, len(utterances)), stacklevel=2)
+            message = describe_problems(problems, len(utterances), "utterances")
+            warnings.warn(message, stacklevel=2)
         if isinstance(images, list):
             return [images[i] for i in np.flatnonzero(usable)], usable
         return (images if usable.all() else images[usable]), usable

@@ -107,7 +107,7 @@ def decode_photo(path: FilePath, mode: str = "RGB") -> Any:
     ValueError
         If it holds no image, or one of more than 8 bits a value.
     """
-    Image, ImageOps = _import_pillow()
+    Image, ImageOps = import_pillow()
     with open(path, "rb") as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
@@ -146,7 +146,7 @@ def recompress(images: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """
     if images.shape[3] not in (1, 3):
         raise ValueError(f"A JPEG image has 1 or 3 channels, got {images.shape[3]}.")
-    Image, _ = _import_pillow()
+    Image, _ = import_pillow()
     found = np.empty_like(images)
     for image, after in zip(images, found, strict=True):
         file = BytesIO()
@@ -163,7 +163,7 @@ def _cut(image, path, box, size):
         return np.asarray(image)
     box = (0, 0, *image.size) if box is None else tuple(box)
     height, width = (box[3] - box[1], box[2] - box[0]) if size is None else size
-    bilinear = _import_pillow()[0].Resampling.BILINEAR
+    bilinear = import_pillow()[0].Resampling.BILINEAR
     try:
         return np.asarray(image.resize((width, height), bilinear, box=box))
     except ValueError as error:
@@ -173,8 +173,19 @@ def _cut(image, path, box, size):
         ) from error
 
 
-def _import_pillow():
-    """Import what decodes photos, or say how to get it."""
+def import_pillow():
+    """Import what decodes photos, or say how to get it.
+
+    Returns
+    -------
+    Image, ImageOps : module
+        Of Pillow.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is not installed.
+    """
     try:
         from PIL import Image, ImageOps
     except ImportError as error:

@@ -14,6 +14,7 @@ _ESTIMATORS = {
     "skdistort.audio": {"CepstralCoefficients", "EnergyVAD", "LogMelSpectrogram"},
     "skdistort.distortion": {"DistortionGenerator"},
     "skdistort.embedding": {"TripletEmbedder"},
+    "skdistort.faces": {"FaceAligner"},
     "skdistort.fusion": {"ScoreFusion"},
     "skdistort.images": {"ImageAugmentation"},
     "skdistort.ivector": {"IVectorExtractor", "UniversalBackgroundModel"},

@@ -1,0 +1,59 @@
+"""What is wrong with samples that are looked at one by one, all of it in one message.
+
+Samples are files more often than not: who has a thousand of them wants to hear of all bad ones at
+once. What a sample may be is the matter of who reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def raise_problems(problems: Mapping[int, Exception], n_samples: int, what: str) -> None:
+    """Raise what is wrong with samples, all of it in one message.
+
+    Parameters
+    ----------
+    problems : dict of int to Exception
+        What is wrong, by index; if empty, nothing is raised.
+    n_samples : int
+        Samples looked at.
+    what : str
+        What to call samples, such as "utterances".
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is wrong but that files are missing.
+    ValueError
+        Else.
+    """
+    if not problems:
+        return
+    missing = all(isinstance(problem, FileNotFoundError) for problem in problems.values())
+    kind = FileNotFoundError if missing else ValueError
+    in_order = [problems[i] for i in sorted(problems)]
+    if len(in_order) == 1:
+        raise kind(str(in_order[0])) from in_order[0]
+    raise kind(describe_problems(problems, n_samples, what)) from in_order[0]
+
+
+def describe_problems(problems: Mapping[int, Exception], n_samples: int, what: str) -> str:
+    """Say what is wrong with samples, a line each.
+
+    Parameters
+    ----------
+    problems : dict of int to Exception
+        What is wrong, by index.
+    n_samples : int
+        Samples looked at.
+    what : str
+        What to call samples, such as "utterances".
+
+    Returns
+    -------
+    str
+        The lines, after one that counts them.
+    """
+    lines = [f"{len(problems)} of {n_samples} {what} cannot be used:"]
+    return "\n  ".join(lines + [str(problems[i]) for i in sorted(problems)])

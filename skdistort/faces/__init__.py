@@ -1,0 +1,11 @@
+"""Photos to aligned faces: where a face is, and how it is turned to where networks look for it.
+
+Keras-free. What takes the aligned faces lives elsewhere: embedders of others in
+:mod:`skdistort.onnx`, those to train in :mod:`skdistort.embedding`.
+"""
+
+from ._aligner import FaceAligner
+from ._centerface import CenterFace, Faces
+from ._geometry import similarity_transform
+
+__all__ = ["CenterFace", "FaceAligner", "Faces", "similarity_transform"]

@@ -316,8 +316,7 @@ def _as_layer(embedder, image_shape):
     if type(embedder).__module__.startswith("onnx."):
         return _load_onnx(embedder, image_shape)
     raise TypeError(
-        f"embedder must be {_KINDS}; got {short_repr(embedder)} of type "
-        f"{type(embedder).__name__}."
+        f"embedder must be {_KINDS}; got {short_repr(embedder)} of type {type(embedder).__name__}."
     )
 
 

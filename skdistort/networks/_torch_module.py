@@ -153,9 +153,7 @@ def set_state(module, state):
 
     seen, expected = kinds(tensors), kinds(state)
     if seen != expected:
-        name = min(
-            name for name in {*seen, *expected} if seen.get(name) != expected.get(name)
-        )
+        name = min(name for name in {*seen, *expected} if seen.get(name) != expected.get(name))
         raise ValueError(
             f"the module has other weights: {name!r} is {seen.get(name, 'missing')} and should be "
             f"{expected.get(name, 'missing')}"

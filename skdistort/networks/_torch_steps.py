@@ -36,7 +36,7 @@ class RecordedStep:
         ----------
         step : callable
             ``step(data) -> logs``, all whose state is in tensors that stay where they are.
-        data : structure of torch.Tensor
+        data : structure of torch.Tensor and None
             The batch.
 
         Returns
@@ -44,7 +44,8 @@ class RecordedStep:
         dict of str to torch.Tensor
             What `step` gives.
         """
-        shapes = [(part.shape, part.dtype) for part in keras.tree.flatten(data)]
+        parts = _tensors(data)
+        shapes = [(part.shape, part.dtype) for part in parts]
         if self._shapes is None:
             self._shapes = shapes
         if not self._records or shapes != self._shapes:
@@ -55,7 +56,7 @@ class RecordedStep:
                 return _on_another_stream(step, data)
             if not self._record(step, data):
                 return step(data)
-        for kept, given in zip(self._inputs, keras.tree.flatten(data), strict=True):
+        for kept, given in zip(self._inputs, parts, strict=True):
             kept.copy_(given)
         self._graph.replay()
         return self._logs
@@ -63,7 +64,9 @@ class RecordedStep:
     def _record(self, step, data):
         """Record the step, which does not run it; tell whether that could be done."""
         graph = torch.cuda.CUDAGraph()
-        kept = keras.tree.map_structure(torch.clone, data)
+        kept = keras.tree.map_structure(
+            lambda part: None if part is None else torch.clone(part), data
+        )
         try:
             with _NumbersMadeThere(), torch.cuda.graph(graph):
                 self._logs = step(kept)
@@ -71,8 +74,13 @@ class RecordedStep:
             torch.cuda.synchronize()
             self._records = False
             return False
-        self._graph, self._inputs = graph, keras.tree.flatten(kept)
+        self._graph, self._inputs = graph, _tensors(kept)
         return True
+
+
+def _tensors(data):
+    """List the tensors of a batch, which may lack targets or weights."""
+    return [part for part in keras.tree.flatten(data) if part is not None]
 
 
 def _on_another_stream(step, data):

@@ -297,6 +297,8 @@ def test_resistance_refuses_what_says_nothing():
         inversion_resistance(X01, X01[:29])
     with pytest.raises(ValueError, match="NaN"):
         inversion_resistance(X01, np.full_like(X01, np.nan))
+
+
 def test_further_templates_stand_beside_the_trivial_ones():
     X = np.random.default_rng(0).uniform(size=(20, 8, 8))
     given = {"another": X[::-1], "itself": X}

@@ -113,7 +113,8 @@ def test_one_key_in_two_stores_makes_templates_that_do_not_link(keyed, store, tm
             {row[2] for row in bank._database.read_embeddings_after(0, 99)}
             for bank in (store, other)
         ]
-    assert np.square(ours - theirs).sum(axis=1).mean() > 1
+    # 2 between random directions, whatever salts the files drew; 0 under one rotation.
+    assert np.square(ours - theirs).sum(axis=1).mean() > 0.4
     assert checks[0].isdisjoint(checks[1])
     # Nor are they under the key as it was given.
     plain = keyed.embed_probe(X_held[:20])

@@ -30,9 +30,9 @@ class Identification(NamedTuple):
     Attributes
     ----------
     ids : ndarray of shape (n_probes, k), object
-        Ids as str, the best first.
+        Ids as str, the best first; None where fewer can be compared.
     scores : ndarray of shape (n_probes, k), float64
-        Negative squared distances of embeddings, falling in each row.
+        Negative squared distances of embeddings, falling in each row; -inf for None.
     """
 
     ids: np.ndarray

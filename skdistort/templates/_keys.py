@@ -3,6 +3,7 @@
 What a key determines is in :mod:`skdistort.keys`.
 """
 
+import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
@@ -69,19 +70,22 @@ class StoreKeys:
             # It is in memory as it is; those that are given with a call are not kept.
             own = generator.key
             if self._own[0] != own or type(self._own[0]) is not type(own):
+                self._refuse_weak([own])
                 self._own = own, self._stretched(own)
             return [self._own[1]] * n
         keys = check_keys(keys, n)
-        # 1 and True are one key, as are equal integers of any type.
+        # Equal integers of any type are one key.
         different = list(dict.fromkeys(keys))
-        if not self._allow_weak:
-            for key in different:
-                refuse_guessable(key)
-        with ThreadPoolExecutor() as pool:
+        self._refuse_weak(different)
+        # Each takes its share of the memory: no more at a time than there are cores.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             stretched = dict(zip(different, pool.map(self._stretched, different), strict=True))
         return [stretched[key] for key in keys]
 
-    def _stretched(self, key):
+    def _refuse_weak(self, keys):
         if not self._allow_weak:
-            refuse_guessable(key)
+            for key in keys:
+                refuse_guessable(key)
+
+    def _stretched(self, key):
         return stretch_key(key, self._salt, cost=self._cost)

@@ -127,7 +127,8 @@ def test_renewed_templates_are_refined_to_the_new_key(frozen, tmp_path):
     assert np.median(error(templates, 8)) < 0.1
     plain = clone(generator).set_params(refinement_steps=0).fit(X[:150])
     assert np.median(error(plain.reissue(plain.transform(X[150:]), 5, 6), 6)) > 0.3
-    with TemplateStore(generator, tmp_path / "store.db") as store:
+    path = tmp_path / "store.db"
+    with TemplateStore(generator, path, key_cost=1, allow_weak_keys=True) as store:
         store.calibrate_threshold(X[150:], y[150:])
         store.enrol(["a"], X[:1])
         before = store.score_claims(["a"], X[:1])

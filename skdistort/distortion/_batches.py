@@ -1,4 +1,4 @@
-"""What a generator G is given to learn from: images, or embeddings, plain or rotated at random.
+"""What a generator G is given to learn from: images, or embeddings and what lies around them.
 
 The networks and their loss are in `_training`.
 """
@@ -33,7 +33,7 @@ def indexed_batches(
     labels : ndarray of int, shape (n_samples,), or None
         Classes, if F learns.
     keyed : bool
-        Whether embeddings come under keys drawn at random.
+        Whether embeddings that G sees come under keys drawn at random, or are turned at random.
     pixel_range : tuple of 2 float
         The pixels that become 0 and 1.
     batch_size : int
@@ -52,24 +52,25 @@ def indexed_batches(
         draw = balanced_draw(labels[rows], batch_size, _SAMPLES_PER_CLASS)
     else:
         draw = partial(draw_shuffled, n_samples=len(rows), batch_size=batch_size)
-    # Rotated once if they are to stay as they are.
-    fixed = rotate_at_random(embeddings, rng) if keyed and not redraw else None
+    if keyed and not redraw:
+        # Rotated once, to stay as they are.
+        embeddings = rotate_at_random(embeddings, rng)
+    vary = None
+    if redraw and case.sees == "embedding":
+        vary = rotate_at_random if keyed else turn_at_random
 
     def gather(batch):
         picked = rows[batch]
         given = {"image": to_unit_range(images[picked], pixel_range)}
-        if keyed:
-            given["embedding"] = (
-                rotate_at_random(embeddings[picked], rng) if redraw else fixed[picked]
-            )
-        elif embeddings is not None:
-            given["embedding"] = embeddings[picked]
+        if embeddings is not None:
+            seen = embeddings[picked]
+            given["embedding"] = seen if vary is None else vary(seen, rng)
         return _inputs_and_targets(case, given, None if labels is None else labels[picked])
 
     return IndexedBatches(draw, gather, rng, redraw)
 
 
-def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, rng, redraw):
+def streamed_batches(stream, rows, *, case, n_components, keyed, learns, pixel_range, rng, redraw):
     """Make batches of images that come in batches and may never be the same.
 
     The network computes F(X) of them itself.
@@ -84,6 +85,8 @@ def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, r
         What G sees.
     n_components : int
         Length of an embedding.
+    keyed : bool
+        Whether embeddings that G sees come under keys drawn at random, or are turned at random.
     learns : bool
         Whether F learns, from the classes in the batches.
     pixel_range : tuple of 2 float
@@ -104,16 +107,19 @@ def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, r
         n_components=n_components,
         pixel_range=pixel_range,
         learns=learns,
+        # Without a key what is watched is F(X), of which templates will be made.
+        shares=(float(keyed), float(keyed or redraw)),
     )
     return StreamedBatches(stream, prepare, rows, rng=rng, redraw=redraw, learns=learns)
 
 
-def _prepare_images(images, classes, rng, *, case, n_components, pixel_range, learns):
+def _prepare_images(images, classes, rng, *, case, n_components, pixel_range, learns, shares):
     """Make inputs and targets of a batch of images; other processes can find it by its name."""
     given = {"image": to_unit_range(images, pixel_range)}
     if "direction" in case.inputs:
         unit_vectors = np.tile(np.eye(1, n_components), (len(images), 1))
-        given["direction"] = rotate_at_random(unit_vectors, rng)
+        drawn = rng.uniform(*shares, (len(images), 1)).astype(np.float32)
+        given["direction"] = drawn * rotate_at_random(unit_vectors, rng)
     return _inputs_and_targets(case, given, encode_classes(images, classes) if learns else None)
 
 
@@ -156,3 +162,38 @@ def rotate_at_random(embeddings, rng):
     drawn = rng.standard_normal(embeddings.shape)
     lengths = np.linalg.norm(embeddings, axis=1) / np.linalg.norm(drawn, axis=1)
     return (drawn * lengths[:, None]).astype(np.float32)
+
+
+def turn_at_random(embeddings, rng):
+    """Draw a vector between each embedding z and a direction, both drawn at random.
+
+    Of few images there are few embeddings, and G meets others later. What it sees in training is
+    ``(1 - w) z + w u``, scaled to the length of z, with w uniform in ``[0, 1)`` and u a vector of
+    that length in any direction: from z itself to what has nothing to do with it.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_samples, m)
+        Embeddings.
+    rng : numpy.random.RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, m), float32
+        Vectors of the same lengths.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort.distortion._batches import turn_at_random
+    >>> Z = turn_at_random(np.eye(3), np.random.RandomState(0))
+    >>> np.linalg.norm(Z, axis=1).round(6).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    shares = rng.random_sample((len(embeddings), 1))
+    mixed = (1 - shares) * embeddings + shares * rotate_at_random(embeddings, rng)
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    # An embedding of length 0 stays what it is.
+    found = np.linalg.norm(mixed, axis=1, keepdims=True)
+    return (mixed * (lengths / np.maximum(found, np.finfo(np.float32).tiny))).astype(np.float32)

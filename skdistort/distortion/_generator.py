@@ -151,7 +151,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         The embedder F.
     history_ : dict of str to list of float
         An entry an epoch: ``"loss"``, ``"image_distance"`` (mean d_img, to be large) and
-        ``"embedding_distance"`` (mean squared distance of F(G(X)) and F(X), to fall to `alpha`),
+        ``"embedding_distance"`` (mean squared distance of what F sees in templates and what it
+        should, to fall to `alpha`; of a bottleneck's, the embeddings are drawn around F(X)),
         ``"adversary_distance"`` (the adversary's mean squared error) and ``"triplet_loss"`` (of
         the embedder) where these learn, and with `validation_fraction` the ``"val_"`` ones.
     keyed_ : bool
@@ -526,6 +527,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 streamed_batches,
                 images,
                 n_components=embedder.output_shape[-1],
+                keyed=self.keyed_,
                 learns=self.train_embedder,
                 **shared,
             )

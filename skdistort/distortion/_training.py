@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .._backend import keras
 from ..distances import IMAGE_DISTANCES, get_image_distance, squared_euclidean
 from ..losses import batch_triplet_loss, distortion_loss
-from ..networks import build_decoder, build_unet, scale_pixels
+from ..networks import UnitLength, build_decoder, build_unet, scale_pixels
 
 ops = keras.ops
 
@@ -22,9 +22,9 @@ class TrainingCase:
 
     Attributes
     ----------
-    sees : {"image", "embedding", "plain", "rotated"}
-        The image; an embedding made beforehand, F(X) or that under a key drawn at random; F(X) as
-        F is at the moment; or that in a direction drawn at random.
+    sees : {"image", "embedding", "plain", "turned"}
+        The image; an embedding made beforehand, in a direction drawn at random or on the way to
+        it; F(X) as F is at the moment; or that turned towards a direction drawn at random.
     embeds : bool
         Whether the network computes F(X) itself, because F learns or X is never the same.
     """
@@ -55,11 +55,11 @@ class TrainingCase:
         embeds = streamed or learns
         if architecture == "unet":
             sees = "image"
-        elif keyed:
-            # What stays as it is has been rotated before it comes in.
-            sees = "rotated" if streamed else "embedding"
+        elif learns and not keyed:
+            sees = "plain"
         else:
-            sees = "plain" if embeds else "embedding"
+            # What stays as it is has been turned before it comes in.
+            sees = "turned" if streamed else "embedding"
         return cls(sees, embeds)
 
     @property
@@ -74,7 +74,7 @@ class TrainingCase:
         given = {
             "image": self.embeds or self.sees == "image",
             "embedding": self.sees == "embedding",
-            "direction": self.sees == "rotated",
+            "direction": self.sees == "turned",
         }
         return tuple(name for name, is_given in given.items() if is_given)
 
@@ -84,11 +84,11 @@ class TrainingCase:
 
         Returns
         -------
-        {"embedding", "plain", "rotated"}
+        {"embedding", "plain", "turned"}
             One made beforehand, which batches hold, or what the network makes of F(X).
         """
-        if self.sees == "rotated":
-            return "rotated"
+        if self.sees == "turned":
+            return "turned"
         return "plain" if self.embeds and self.sees != "embedding" else "embedding"
 
 
@@ -232,9 +232,9 @@ def build_training_network(
     -------
     keras.Model
         Takes a dict of ``case.inputs``: ``"image"``, pixels in ``[0, 1]``; ``"embedding"``, what G
-        sees; ``"direction"``, vectors of length 1. Gives a dict: ``"distorted"``, G(X), and
-        ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it embeds; ``"rotated"``, that in the
-        direction; ``"rebuilt"`` with an adversary.
+        sees; ``"direction"``, vectors of length 0 to 1. Gives a dict: ``"distorted"``, G(X), and
+        ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it embeds; ``"turned"``, that turned
+        towards the direction, the more the longer it is; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
     embed = InferenceOnly(embedder)
@@ -245,9 +245,13 @@ def build_training_network(
     outputs = {}
     if case.embeds:
         outputs["plain"] = embed(scale_pixels(inputs["image"], high - low, low, name="to_image"))
-    if case.sees == "rotated":
-        squares = ops.sum(ops.square(outputs["plain"]), axis=1, keepdims=True)
-        outputs["rotated"] = ops.sqrt(squares) * inputs["direction"]
+    if case.sees == "turned":
+        length, share = (
+            ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
+            for x in (outputs["plain"], inputs["direction"])
+        )
+        mixed = (1 - share) * outputs["plain"] + length * inputs["direction"]
+        outputs["turned"] = length * UnitLength(dtype="float32")(mixed)
     outputs["distorted"] = generator((inputs if case.sees in inputs else outputs)[case.sees])
     outputs["embedding"] = embed(
         scale_pixels(outputs["distorted"], high - low, low, name="to_template")
@@ -269,7 +273,7 @@ def generator_loss(targets, outputs, *, alpha, pi_emb, target, distance, adversa
         What :func:`build_training_network` gives.
     alpha, pi_emb : float
         See :func:`skdistort.losses.distortion_loss`.
-    target : {"embedding", "plain", "rotated"}
+    target : {"embedding", "plain", "turned"}
         Where F(G(X)) should lie, see :class:`TrainingCase`.
     distance : str or callable
         Image distance.

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from support.backends import evaluate, gradients
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion._batches import indexed_batches, rotate_at_random
+from skdistort.distortion._batches import indexed_batches, rotate_at_random, turn_at_random
 from skdistort.distortion._training import ReverseGradient, TrainingCase, generator_loss
 from skdistort.keys import key_rotation, rotate_embeddings
 from skdistort.metrics import equal_error_rate, pair_scores
@@ -156,6 +156,50 @@ def test_batches_of_a_keyed_generator():
     np.testing.assert_array_equal(watched[0][0]["embedding"], watched[0][0]["embedding"])
     assert set(x) == {"embedding"}
     assert set(targets) == {"image", "embedding"}
+
+
+@pytest.mark.fast
+def test_embeddings_are_turned_by_any_angle_at_random():
+    Z = np.outer(np.tile([0.5, 3], 1000), np.eye(1, 30)).astype(np.float32)
+    turned = turn_at_random(Z, np.random.RandomState(0))
+    assert turned.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), np.tile([0.5, 3], 1000), rtol=1e-5)
+    cosines = np.sum(turned * Z, axis=1) / np.sum(Z * Z, axis=1)
+    assert cosines.max() > 0.999
+    assert cosines.min() < 0.1
+    assert 0.6 < np.median(cosines) < 0.8
+    # No side is preferred.
+    assert np.abs(turned[1::2, 1:].mean(axis=0)).max() < 0.1
+    np.testing.assert_array_equal(turn_at_random(0 * Z, np.random.RandomState(0)), 0 * Z)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("architecture", ["bottleneck", "unet"])
+def test_batches_of_a_generator_without_a_key(architecture):
+    images = np.random.RandomState(0).random_sample((10, 4, 4, 1)).astype(np.float32)
+    Z = np.eye(10, 3, dtype=np.float32) + 1
+    case = TrainingCase.of(architecture, keyed=False, streamed=False, learns=False)
+    options = {"case": case, "embeddings": Z, "keyed": False, "labels": None, "batch_size": 10}
+    options["pixel_range"] = (0.0, 1.0)
+
+    def batch(redraw):
+        rng = np.random.RandomState(0)
+        return indexed_batches(images, np.arange(10), rng=rng, redraw=redraw, **options)
+
+    batches, (_, kept) = batch(redraw=True), batch(redraw=False)[0]
+    (x, targets), (_, again) = batches[0], batches[0]
+    assert set(x) == set(case.inputs)
+    own = Z[[np.argmax((images == image).all(axis=(1, 2, 3))) for image in kept["image"]]]
+    # What is watched is what templates are made of.
+    np.testing.assert_array_equal(kept["embedding"], own)
+    if architecture == "unet":
+        np.testing.assert_array_equal(targets["embedding"], own)
+        return
+    np.testing.assert_array_equal(x["embedding"], targets["embedding"])
+    assert np.abs(targets["embedding"] - own).max() > 0.1
+    assert np.abs(targets["embedding"] - again["embedding"]).max() > 0.1
+    lengths = np.linalg.norm(own, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(targets["embedding"], axis=1), lengths, rtol=1e-5)
 
 
 @pytest.mark.fast

@@ -94,16 +94,21 @@ def test_images_are_those_of_the_moment(frozen):
     generator = DistortionGenerator(frozen, **TINY)
     stream = validate_training_images(generator, Augmented(X), None, reset=True)
     assert stream.max() > 16
-    batches = streamed_batches(
-        stream,
-        np.arange(100),
-        case=TrainingCase.of("bottleneck", keyed=True, streamed=True, learns=False),
-        pixel_range=(0.0, 17.0),
-        n_components=3,
-        learns=False,
-        rng=np.random.RandomState(0),
-        redraw=True,
-    )
+
+    def make_batches(*, keyed, redraw=True):
+        return streamed_batches(
+            stream,
+            np.arange(100),
+            case=TrainingCase.of("bottleneck", keyed=keyed, streamed=True, learns=False),
+            pixel_range=(0.0, 17.0),
+            n_components=3,
+            keyed=keyed,
+            learns=False,
+            rng=np.random.RandomState(0),
+            redraw=redraw,
+        )
+
+    batches = make_batches(keyed=True)
     assert len(batches) == 2
     (x, targets), (again, _) = batches[0], batches[0]
     assert not np.array_equal(x["image"], again["image"])
@@ -117,10 +122,16 @@ def test_images_are_those_of_the_moment(frozen):
     batches.on_epoch_end()
     drawn = [batches[number][0]["direction"][0] for number in range(2)]
     assert len({tuple(direction) for direction in [*drawn, x["direction"][0]]}) == 3
+    # Without a key embeddings are turned by any share, and not at all where they are watched.
+    shares = np.linalg.norm(make_batches(keyed=False)[0][0]["direction"], axis=1)
+    assert 0 <= shares.min() < 0.2
+    assert 0.8 < shares.max() <= 1
+    watched = make_batches(keyed=False, redraw=False)[0][0]["direction"]
+    np.testing.assert_array_equal(watched, np.zeros((50, 3)))
 
 
 @pytest.mark.backend
-def test_network_embeds_and_rotates():
+def test_network_embeds_and_turns():
     generator = build_decoder(3, (8, 8, 1), filters=(2,), rng=np.random.RandomState(0))
     embedder = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten()])
     embedder.add(keras.layers.Dense(3))
@@ -130,14 +141,21 @@ def test_network_embeds_and_rotates():
     direction = np.eye(3, dtype=np.float32)
     images = X[:3].reshape(-1, 8, 8, 1)
     outputs = network({"image": images / 16, "direction": direction})
-    plain, rotated = to_numpy(outputs["plain"]), to_numpy(outputs["rotated"])
+    plain, turned = to_numpy(outputs["plain"]), to_numpy(outputs["turned"])
     np.testing.assert_allclose(plain, to_numpy(embedder(images)), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(rotated, np.diag(np.linalg.norm(plain, axis=1)), rtol=1e-5)
+    lengths = np.linalg.norm(plain, axis=1)
+    np.testing.assert_allclose(turned, np.diag(lengths), rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(
-        to_numpy(outputs["distorted"]), to_numpy(generator(rotated)), rtol=1e-4, atol=1e-5
+        to_numpy(outputs["distorted"]), to_numpy(generator(turned)), rtol=1e-4, atol=1e-5
     )
+    # A shorter direction turns less, none leaves F(X) as it is.
+    for share in (0.0, 0.25):
+        found = to_numpy(network({"image": images / 16, "direction": share * direction})["turned"])
+        mixed = (1 - share) * plain + share * np.diag(lengths)
+        mixed *= (lengths / np.linalg.norm(mixed, axis=1))[:, None]
+        np.testing.assert_allclose(found, mixed, rtol=1e-4, atol=1e-4)
     # G is held to what it sees, here at no distance at all.
-    found = {**outputs, "embedding": outputs["rotated"]}
+    found = {**outputs, "embedding": outputs["turned"]}
     options = {"target": case.target, "distance": lambda a, b: 0.0 * a[:, 0, 0, 0]}
     options["adversary_weight"] = 0.0
     _, parts = generator_loss({"image": images}, found, alpha=0.0, pi_emb=1.0, **options)

@@ -22,9 +22,12 @@ _SHARES = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 # How far a pixel may lie beyond the range that fit saw, in ranges; it may lie further where the
 # extremes of the images differ, as of sounds. The range of [-1, 1] lies a whole one below [0, 1].
 _FAR, _TOO_FAR = 0.4, 0.6
-# Other units move many pixels. A few of them lie far outside also where each column of rows was
-# scaled by itself, as scikit-learn's scalers do: by up to the ratio of the units, but not by this.
-_MANY_PIXELS, _ABSURD = 0.1, 100
+# No light makes a pixel darker than black.
+_FAR_BELOW = 0.25
+# Other units move many pixels, or many of those that are not ground, which is most of a thin
+# stroke's image. A few of them lie far outside also where each column of rows was scaled by itself,
+# as scikit-learn's scalers do: by up to the ratio of the units, but not by this.
+_MANY_PIXELS, _MANY_BUT_GROUND, _ABSURD = 0.1, 0.5, 100
 # How much narrower than usual an image's range may be. Units differ by a factor of 16 or more; an
 # underexposed photo may span a fifth.
 _NARROW, _TOO_NARROW = 6, 12
@@ -165,7 +168,11 @@ def _many_beyond(images, lowest, highest, low, high):
     found = (lowest < low) | (highest > high)
     # Few images have any, so that the others need no second look.
     suspects = images[found].reshape(int(found.sum()), images[0].size)
-    found[found] = ((suspects < low) | (suspects > high)).mean(axis=1) >= _MANY_PIXELS
+    n_beyond = ((suspects < low) | (suspects > high)).sum(axis=1)
+    n_of_ground = (suspects == lowest[found, None]).sum(axis=1)
+    found[found] = (n_beyond >= _MANY_PIXELS * suspects.shape[1]) | (
+        n_beyond >= _MANY_BUT_GROUND * (suspects.shape[1] - n_of_ground)
+    )
     return found
 
 
@@ -231,7 +238,7 @@ def hold_to_units(units, images, first=0, doubts=True):
         )
     if not doubts:
         return
-    rather_bright, rather_dark = high + _FAR * width + above, low - _FAR * width - below
+    rather_bright, rather_dark = high + _FAR * width + above, low - _FAR_BELOW * width - below
     found = {
         "brighter": _many_beyond(images, lowest, highest, -np.inf, rather_bright)
         | (mean > _at(units, "mean", 0.99) + _SHIFT * width)

@@ -104,6 +104,56 @@ def test_images_whose_extremes_differ_may_differ_more():
     assert found.count("warned") <= 5
 
 
+def strokes(rng, n):
+    """Images of one thin stroke, of seven of a hundred pixels, on a dark ground."""
+    images = np.zeros((n, 100), np.float32)
+    for image in images:
+        image[rng.permutation(100)[:7]] = rng.integers(8, 17, 7)
+    return images
+
+
+@pytest.mark.parametrize("factor", [4, 16, 99])
+def test_a_thin_stroke_is_as_much_out_of_range_as_a_broad_one(factor):
+    rng = np.random.default_rng(0)
+    units = learned(strokes(rng, 300))
+    later = strokes(rng, 50)
+    assert {judge(units, later[i : i + 1]) for i in range(50)} == {"passed"}
+    assert {judge(units, factor * later[i : i + 1]) for i in range(50)} == {"refused"}
+    # One pixel of it is none of many.
+    later[:, 0] = 40
+    assert {judge(units, later[i : i + 1]) for i in range(50)} == {"passed"}
+
+
+def test_pixels_darker_than_black_are_warned_of():
+    rng = np.random.default_rng(0)
+    seen = (255 * rng.random((50, 64)) ** 2).astype(np.float32)
+    units = learned(seen)
+    assert judge(units, seen - 50) == "passed"
+    assert judge(units, seen - 80) == "warned"
+    assert judge(units, seen + 80) == "passed"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("shape", [(64,), (8, 8)])
+def test_pixels_that_are_not_finite_are_refused_by_number(value, shape):
+    filter = GaussianBlur().fit(SEEN.reshape(-1, *shape))
+    probes = NEW.copy()
+    probes[3, 7] = value
+    with pytest.raises(
+        InputMismatchError, match=r"X\[3\] has a pixel that is NaN or infi"
+    ) as found:
+        filter.transform(probes.reshape(-1, *shape))
+    assert found.value.sample == 3
+
+
+@pytest.mark.parametrize("image", [np.full(64, 7), X[0]])
+def test_equal_images_in_fit_are_told_of(image):
+    with pytest.warns(InputMismatchWarning, match="All 20 images of X are the same"):
+        GaussianBlur().fit(np.tile(np.float32(image), (20, 1)))
+    # The same extremes and mean do not make images the same.
+    GaussianBlur().fit(np.eye(36, dtype=np.float32))
+
+
 def test_one_absurd_pixel_is_refused_by_number():
     probes = NEW.copy()
     probes[7, 20] = 1e30

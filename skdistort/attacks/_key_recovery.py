@@ -18,8 +18,9 @@ from ._measures import match_shares, mean, subject_interval
 
 # Known pairs are drawn so many times for each number of them.
 _N_DRAWS = 5
-# How many known pairs the likeness of two populations is worth, and how often R is improved.
-_PRIOR_PAIRS, _PRIOR_STEPS = 100, 30
+# How many people it takes for the likeness of two populations to be worth as much as a known pair,
+# and how often R is improved.
+_PEOPLE_PER_PAIR, _PRIOR_STEPS = 5, 30
 
 
 def recover_rotation(
@@ -92,13 +93,17 @@ def recover_rotation(
         return R
     M, S = (_second_moment(np.asarray(Z, dtype=np.float64)) for Z in (population, stolen))
     paired = template_embeddings.T @ embeddings
+    # The moments of few people are those of another few by accident only.
+    worth = min(len(population), len(stolen)) / _PEOPLE_PER_PAIR  # type: ignore[arg-type]
+    worth *= np.mean(np.sum(embeddings**2, axis=1))
     for _ in range(_PRIOR_STEPS):
-        R = _nearest_rotation(paired + _PRIOR_PAIRS * S @ R @ M)
+        R = _nearest_rotation(paired + worth * S @ R @ M)
     return R
 
 
 def _second_moment(Z):
-    return Z.T @ Z / len(Z)
+    """Give E[Z Z'], of mean squared length 1."""
+    return Z.T @ Z / np.sum(Z**2)
 
 
 def _nearest_rotation(A):
@@ -178,8 +183,8 @@ def key_recovery_curve(
     ...     plain[:20], plain[:20] @ R.T, plain[20:] @ R.T, labels[20:], plain[20:], -0.1,
     ...     n_pairs=[1, 8], random_state=0,
     ... )
-    >>> curve[1]["n_pairs"], curve[1]["match_rate"], curve[1]["with_prior"]
-    (8, 1.0, 1.0)
+    >>> curve[1]["n_pairs"], curve[1]["match_rate"]
+    (8, 1.0)
     """
     known, known_templates = np.asarray(known), np.asarray(known_templates)
     if n_pairs is None:

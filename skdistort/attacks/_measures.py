@@ -88,7 +88,7 @@ def decision_thresholds(y_true: ArrayLike, y_score: ArrayLike) -> dict[str, floa
     >>> from skdistort.attacks import decision_thresholds
     >>> genuine, scores = np.arange(120) < 20, np.arange(120, 0, -1) / 120
     >>> thresholds = decision_thresholds(genuine, scores)
-    >>> thresholds["fmr_1%"] == scores[20], thresholds["fmr_0.1%"]
+    >>> bool(thresholds["fmr_1%"] == scores[20]), thresholds["fmr_0.1%"]
     (True, nan)
     """
     found = {"eer": equal_error_rate(y_true, y_score)[1]}

@@ -45,14 +45,36 @@ class HeldOutClasses:
         self.genuine = codes[left] == codes[right]
 
     def cost(self, within, between):
-        """Negative log-likelihood, the model's variances being scaled, up to a constant."""
+        """Evaluate what scaled variances of the model make of the samples.
+
+        Parameters
+        ----------
+        within, between : float
+            Factors of the model's variances.
+
+        Returns
+        -------
+        float
+            Negative log-likelihood in nats, up to a constant.
+        """
         variances = between * self.variances + within / self.counts[:, None]
         freedom = (self.counts.sum() - len(self.counts)) * len(self.variances)
         of_means = np.sum(np.log(variances) + self.squares / variances)
         return 0.5 * (of_means + freedom * np.log(within) + self.scatter / within)
 
     def ratios(self, within, between):
-        """Log-likelihood ratios of all pairs, the model's variances being scaled."""
+        """Score all pairs under scaled variances of the model.
+
+        Parameters
+        ----------
+        within, between : float
+            Factors of the model's variances.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs,)
+            Log-likelihood ratios in nats.
+        """
         scaled = self.samples / np.sqrt(within)
         return llr_matrix(scaled, scaled, between / within * self.variances)[self.pairs]
 

@@ -361,8 +361,8 @@ def adapt_covariances(within, between, seen, within_scale, between_scale):
 
     Returns
     -------
-    within, between : ndarray of shape (n_dimensions, n_dimensions)
-        The covariances, with the excess.
+    tuple of 2 ndarray of shape (n_dimensions, n_dimensions)
+        The covariances within and between, with the excess.
 
     References
     ----------

@@ -295,8 +295,10 @@ def test_measures_of_discrimination_agree_on_their_order(pairs):
 def test_bad_comparisons_are_refused(measure):
     with pytest.raises(ValueError, match="both classes, got 2 genuine"):
         measure([1, 1], [0.5, 0.6])
-    with pytest.raises(ValueError, match="y_score must be finite"):
-        measure([1, 0], [0.5, np.inf])
+    # Infinite ratios are decided upon like any.
+    for bad in (np.nan, *([] if measure is act_dcf else [np.inf])):
+        with pytest.raises(ValueError, match="y_score must be finite"):
+            measure([1, 0], [0.5, bad])
 
 
 @pytest.mark.parametrize(

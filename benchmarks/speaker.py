@@ -6,7 +6,8 @@ database A, database B and the test set, drawn by ``--seed``. Paper B is Khan an
 "Unsupervised Training of Siamese Networks for Speaker Verification" (Interspeech 2020).
 
 Run ``python benchmarks/speaker.py --data FOLDER``; ``--no-cmvn`` keeps what the channel adds, which
-in this data tells speakers apart by itself.
+in this data tells speakers apart by itself. "s-norm" is the adaptive one, its cohort A and B.
+After the table: what enrolment by several utterances gains, and whether PLDA's ratios can be read.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from skdistort.audio import CepstralCoefficients, LogMelSpectrogram
 from skdistort.displays import DetDisplay
 from skdistort.fusion import ScoreFusion
 from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel
-from skdistort.metrics import bootstrap_interval, equal_error_rate, min_dcf
+from skdistort.metrics import bootstrap_interval, cllr, equal_error_rate, min_cllr, min_dcf
+from skdistort.normalisation import ScoreNormaliser
 from skdistort.plda import PLDA
 from skdistort.verification import SoftmaxEmbedder
 
@@ -44,6 +46,7 @@ SIAMESE = {
     "triple, by channel": ("triple", 10, 0.35, "by channel"),
     "triple, labels": ("triple", 10, 0.2, "labels"),
 }
+LOSSES = ("softmax", "am_softmax", "aam_softmax")
 FUSIONS = {
     "double + triple": ("double, k = 10", "triple, k = 10"),
     "pooled: double + triple": ("double, pooled, k = 10", "triple, pooled, k = 10"),
@@ -88,6 +91,19 @@ def cosines(vectors, left, right):
     return np.einsum("ij,ij->i", unit[left], unit[right])
 
 
+def enrolment_error(verifier, X, y, n_enrolled):
+    """EER by the first utterances of each speaker of ten or more, against all after the fifth."""
+    order = np.argsort(y, kind="stable")
+    names, starts, counts = np.unique(y[order], return_index=True, return_counts=True)
+    places = np.empty(len(y), dtype=int)
+    places[order] = np.arange(len(y)) - np.repeat(starts, counts)
+    several = np.isin(y, names[counts >= 10])
+    enrolled, probes = several & (places < n_enrolled), several & (places >= 5)
+    scores = verifier.score_models(X[enrolled], y[enrolled], X[probes])
+    genuine = np.unique(y[enrolled])[:, None] == y[probes]
+    return equal_error_rate(genuine.ravel(), scores.ravel())[0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder with index.csv")
@@ -98,9 +114,8 @@ def main():
     parser.add_argument("--filters", type=int, nargs="+", default=(8, 16, 32))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--only", nargs="*", choices=["softmax", "am_softmax", *SIAMESE], help="networks to train"
-    )
+    parser.add_argument("--only", nargs="*", choices=[*LOSSES, *SIAMESE], help="networks to train")
+    parser.add_argument("--augment", action="store_true", help="change spectrograms in training")
     parser.add_argument("--figure", help="write DET curves to this file")
     options = parser.parse_args()
     X, speakers = load_speech(options.data, cmvn=not options.no_cmvn, n_frames=options.frames)
@@ -137,6 +152,8 @@ def main():
     centred = ivectors - ivectors[labelled].mean(axis=0)
     seconds = time.perf_counter() - start
     report("i-vector + cosine", False, cosines(centred[in_test], left, right), seconds)
+    normaliser = ScoreNormaliser().fit(centred[labelled])
+    report("i-vector, s-norm", False, normaliser.score_trials(centred[in_test], left, right), 0)
     channel = centred
     if not options.no_cmvn:
         start = time.perf_counter()
@@ -149,14 +166,18 @@ def main():
     plda = PLDA().fit(ivectors[labelled], speakers[labelled])
     values = plda.score_matrix(ivectors[in_test], ivectors[in_test])[left, right]
     report("i-vector + PLDA", True, values, time.perf_counter() - start)
+    verifiers = {"i-vector + PLDA": (plda, ivectors[in_test])}
 
     network = {"filters": tuple(options.filters), "epochs": options.epochs, "random_state": 0}
-    chosen = ["softmax", "am_softmax", *SIAMESE] if options.only is None else options.only
-    for loss in [name for name in ("softmax", "am_softmax") if name in chosen]:
+    if options.augment:
+        network["augmentation"] = "speech"
+    chosen = [*LOSSES, *SIAMESE] if options.only is None else options.only
+    for loss in [name for name in LOSSES if name in chosen]:
         start = time.perf_counter()
         embedder = SoftmaxEmbedder(loss=loss, **network).fit(X[labelled], speakers[labelled])
         seconds = time.perf_counter() - start
         report(loss, True, embedder.score_trials(X_test, left, right), seconds)
+        verifiers[loss] = embedder, X_test
     data = {
         "A, B": {"X": X[in_a], "impostor_database": X[in_b]},
         "pooled": {"X": X[labelled]},
@@ -172,11 +193,23 @@ def main():
         verifier.fit(**data[source])
         seconds = time.perf_counter() - start
         report(name, source == "labels", verifier.score_trials(X_test, left, right), seconds)
+        verifiers[name] = verifier, X_test
+        if mode == "triple":
+            normaliser = ScoreNormaliser(verifier).fit(X[labelled])
+            values = normaliser.score_trials(X_test, left, right)
+            report(f"{name}, s-norm", source == "labels", values, 0)
     for name, parts in FUSIONS.items():
         if scores.keys() >= set(parts):
             columns = np.column_stack([scores[part] for part in parts])
-            # z-norm wants no labels, and its mean and deviation change no ranking of one system.
+            # Wants no labels, and changes no ranking of one system.
             report(name, False, ScoreFusion().fit(columns).decision_function(columns), 0)
+
+    print("\nEER % enrolled by one utterance and by five, speakers of ten or more")
+    for name, (verifier, samples) in verifiers.items():
+        one, five = (100 * enrolment_error(verifier, samples, y_test, n) for n in (1, 5))
+        print(f"{name:28}{one:8.2f}{five:8.2f}")
+    ratios = scores["i-vector + PLDA"]
+    print(f"PLDA: Cllr {cllr(genuine, ratios):.3f}, at least {min_cllr(genuine, ratios):.3f}")
 
     if options.figure:
         import matplotlib.pyplot as plt

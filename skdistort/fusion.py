@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.isotonic import IsotonicRegression
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -28,13 +29,13 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
     """Fuse the scores of several verification systems into one, linearly.
 
     Each system's scores are standardised by the mean and standard deviation seen in ``fit``, so
-    that their units do not matter. "znorm" averages them and needs no labels. "logistic" weighs
-    them by logistic regression and gives calibrated log-likelihood ratios; with one system it
-    calibrates that system's scores.
+    that their units do not matter. "standardised" averages them and needs no labels. "logistic"
+    weighs them by logistic regression and gives calibrated log-likelihood ratios; with one system
+    it calibrates that system's scores.
 
     Parameters
     ----------
-    method : {"znorm", "logistic"}, default="znorm"
+    method : {"standardised", "logistic"}, default="standardised"
         How the weights come about. "logistic" needs labels, of trials that no system was
         trained on.
     prior : float, default=0.5
@@ -61,7 +62,9 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
 
     See Also
     --------
+    IsotonicCalibration : Log-likelihood ratios from one system's scores, whatever their shape.
     PLDA : A system whose scores are log-likelihood ratios, calibrated or not.
+    skdistort.normalisation.ScoreNormaliser : What the field calls z-norm: scores by a cohort.
 
     Notes
     -----
@@ -99,12 +102,12 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "method": [StrOptions({"znorm", "logistic"})],
+        "method": [StrOptions({"standardised", "logistic"})],
         "prior": [Interval(Real, 0, 1, closed="neither")],
         "C": [Interval(Real, 0, None, closed="right")],
     }
 
-    def __init__(self, method="znorm", *, prior=0.5, C=1000.0):
+    def __init__(self, method="standardised", *, prior=0.5, C=1000.0):
         self.method = method
         self.prior = prior
         self.C = C
@@ -119,7 +122,7 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
             Scores, finite, higher for more alike: negate distances.
         y : array-like of shape (n_trials,), default=None
             For "logistic": 1 or True for a genuine trial, 0, -1 or False for an impostor; of
-            any two numbers the higher is genuine. Ignored by "znorm".
+            any two numbers the higher is genuine. Ignored by "standardised".
 
         Returns
         -------
@@ -132,7 +135,7 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
             If a system gives all trials the same score or, for "logistic", `y` is missing or
             does not hold two numbers.
         """
-        if self.method == "znorm":
+        if self.method == "standardised":
             scores = validate_data(self, scores, dtype=np.float64, ensure_min_samples=2)
             scale = _standard_deviations(scores)
             weights, bias = np.full(len(scale), 1 / len(scale)), 0.0
@@ -159,7 +162,7 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_trials,), float64
-            Fused scores, higher for more alike: mean standard scores for "znorm",
+            Fused scores, higher for more alike: mean standard scores for "standardised",
             log-likelihood ratios in nats for "logistic", which are the log-odds of a genuine
             trial where `prior` is 0.5.
         """
@@ -217,10 +220,139 @@ class ScoreFusion(PersistenceMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # Not a classifier: "znorm" predicts no class. Where labels are read, there are two.
+        # Not a classifier: "standardised" predicts no class. Where labels are read, there are two.
         tags.classifier_tags = ClassifierTags(multi_class=False)
         tags.target_tags.required = _is_logistic(self)
         return tags
+
+
+class IsotonicCalibration(PersistenceMixin, BaseEstimator):
+    """Turn one system's scores into log-likelihood ratios that only keep their order.
+
+    The share of genuine trials among those of about one score, by isotonic regression (pool
+    adjacent violators, PAV), gives the ratio. Where "logistic" of :class:`ScoreFusion` fits a
+    line, this follows any rising curve, and needs more trials: some hundreds of each kind.
+
+    Parameters
+    ----------
+    bounded : bool, default=True
+        Whether an extra trial of each kind at either end keeps ratios finite. False gives minus and
+        plus infinity where the scores of ``fit`` are of one kind alone.
+
+    Attributes
+    ----------
+    thresholds_ : ndarray of shape (n_points,)
+        Scores, rising, between which the ratio is interpolated.
+    ratios_ : ndarray of shape (n_points,)
+        Log-likelihood ratios there, in nats, never falling.
+    n_features_in_ : int
+        1.
+    feature_names_in_ : ndarray of shape (1,)
+        Name of the system, if ``fit`` saw a data frame with string names.
+
+    See Also
+    --------
+    ScoreFusion : Calibration by a line.
+
+    References
+    ----------
+    Brummer and du Preez, "Application-independent evaluation of speaker detection", Computer
+    Speech and Language 20 (2006). Zadrozny and Elkan, "Transforming classifier scores into
+    accurate multiclass probability estimates", KDD 2002.
+
+    Examples
+    --------
+    >>> from skdistort.fusion import IsotonicCalibration
+    >>> scores, genuine = [[0.9], [0.7], [0.3], [0.6], [0.4], [0.2]], [1, 1, 1, 0, 0, 0]
+    >>> calibration = IsotonicCalibration(bounded=False).fit(scores, genuine)
+    >>> calibration.decision_function([[0.8], [0.5], [0.1]]).round(2)
+    array([  inf, -0.69,  -inf])
+    """
+
+    _parameter_constraints: dict = {"bounded": ["boolean"]}
+
+    def __init__(self, bounded=True):
+        self.bounded = bounded
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, scores, y):
+        """Learn the ratio of each score.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_trials, 1)
+            Scores, finite, higher for more alike.
+        y : array-like of shape (n_trials,)
+            Genuine and impostor trials, labelled as for :class:`ScoreFusion`.
+
+        Returns
+        -------
+        IsotonicCalibration
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is more than one system, or `y` does not hold two numbers.
+        """
+        scores, y = validate_data(self, scores, y, dtype=np.float64, ensure_min_samples=2)
+        _check_one_system(scores)
+        _, genuine = _check_labels(y)
+        values = scores[:, 0]
+        if self.bounded:
+            low, high = values.min(), values.max()
+            values = np.concatenate([values, [low, low, high, high]])
+            genuine = np.concatenate([genuine, [True, False, True, False]])
+        regression = IsotonicRegression(y_min=0, y_max=1).fit(values, genuine)
+        self.thresholds_ = regression.X_thresholds_
+        with np.errstate(divide="ignore"):
+            self.ratios_ = logit(regression.y_thresholds_) - logit(genuine.mean())
+        return self
+
+    def decision_function(self, scores):
+        """Give log-likelihood ratios.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_trials, 1)
+            Scores of the same system.
+
+        Returns
+        -------
+        ndarray of shape (n_trials,), float64
+            Log-likelihood ratios in nats, infinite ones if `bounded` is False. Scores beyond those
+            of ``fit`` have the ratio of the nearest.
+        """
+        check_is_fitted(self)
+        scores = validate_data(self, scores, dtype=np.float64, reset=False)[:, 0]
+        finite = np.isfinite(self.ratios_)
+        if not finite.any():
+            # Separated: what lies between the two kinds is nobody's.
+            low = self.thresholds_[self.ratios_ < 0].max()
+            high = self.thresholds_[self.ratios_ > 0].min()
+            return np.where(scores <= low, -np.inf, np.where(scores >= high, np.inf, 0.0))
+        ratios = np.interp(scores, self.thresholds_[finite], self.ratios_[finite])
+        for sign in (-1, 1):
+            certain = self.thresholds_[self.ratios_ == sign * np.inf]
+            if certain.size:
+                nearest = certain.max() if sign < 0 else certain.min()
+                ratios[sign * (scores - nearest) >= 0] = sign * np.inf
+        return ratios
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags = ClassifierTags(multi_class=False)
+        tags.target_tags.required = True
+        return tags
+
+
+def _check_one_system(scores):
+    """Refuse scores of several systems, which are no curve."""
+    if scores.shape[1] != 1:
+        raise ValueError(
+            f"scores has {scores.shape[1]} columns; isotonic calibration is of one system. Fuse "
+            "them first, by ScoreFusion."
+        )
 
 
 def _standard_deviations(scores):

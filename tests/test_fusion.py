@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import (
 )
 from support import contract
 
-from skdistort.fusion import ScoreFusion
+from skdistort.fusion import IsotonicCalibration, ScoreFusion
 from skdistort.metrics import cllr, equal_error_rate
 
 pytestmark = pytest.mark.fast
@@ -42,7 +42,7 @@ def prior_weighted_cross_entropy(llr, y, prior):
 
 @properties
 @given(n_systems=st.integers(1, 4), seed=seeds)
-def test_znorm_is_the_mean_of_the_standard_scores(n_systems, seed):
+def test_standardised_is_the_mean_of_the_standard_scores(n_systems, seed):
     scores, _ = draw_trials(seed, 5, 9, n_systems)
     new, _ = draw_trials(seed + 1, 3, 2, n_systems)
     fused = ScoreFusion().fit(scores).decision_function(new)
@@ -52,7 +52,7 @@ def test_znorm_is_the_mean_of_the_standard_scores(n_systems, seed):
     np.testing.assert_allclose(fused, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["znorm", "logistic"])
+@pytest.mark.parametrize("method", ["standardised", "logistic"])
 def test_units_of_a_system_do_not_matter(method):
     scores, y = draw_trials(0)
     fusion = ScoreFusion(method)
@@ -62,7 +62,7 @@ def test_units_of_a_system_do_not_matter(method):
     np.testing.assert_allclose(fused, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("method", ["znorm", "logistic"])
+@pytest.mark.parametrize("method", ["standardised", "logistic"])
 def test_a_trial_is_scored_by_what_fit_has_seen(method):
     scores, y = draw_trials(0)
     fusion = ScoreFusion(method).fit(scores, y)
@@ -70,14 +70,14 @@ def test_a_trial_is_scored_by_what_fit_has_seen(method):
     np.testing.assert_allclose(fusion.decision_function(scores[:20]), one_by_one, atol=1e-12)
 
 
-def test_znorm_ignores_labels():
+def test_standardised_ignores_labels():
     scores, y = draw_trials(0)
     with_labels, without = (ScoreFusion().fit(scores, labels) for labels in (y, None))
     np.testing.assert_array_equal(with_labels.coef_, without.coef_)
     assert not hasattr(with_labels, "predict_proba")
 
 
-@pytest.mark.parametrize("method", ["znorm", "logistic"])
+@pytest.mark.parametrize("method", ["standardised", "logistic"])
 def test_fusion_beats_each_system(method):
     rng = np.random.default_rng(0)
     y = np.arange(4000) % 2
@@ -91,11 +91,11 @@ def test_logistic_weighs_a_useless_system_least():
     rng = np.random.default_rng(1)
     y = np.arange(2000) % 2
     scores = np.column_stack((2 * y + rng.standard_normal(2000), 5 * rng.standard_normal(2000)))
-    znorm, logistic = (
+    standardised, logistic = (
         equal_error_rate(y, ScoreFusion(m).fit(scores, y).decision_function(scores))[0]
-        for m in ("znorm", "logistic")
+        for m in ("standardised", "logistic")
     )
-    assert logistic < znorm - 0.05
+    assert logistic < standardised - 0.05
 
 
 @pytest.mark.parametrize("prior", [0.01, 0.5, 0.8])
@@ -218,7 +218,7 @@ def test_probabilities_sum_to_one_even_far_out():
 
 def test_probabilities_are_those_of_the_last_fit():
     scores, y = draw_trials(4)
-    fusion = ScoreFusion("logistic").fit(scores, y).set_params(method="znorm").fit(scores)
+    fusion = ScoreFusion("logistic").fit(scores, y).set_params(method="standardised").fit(scores)
     assert not hasattr(fusion, "classes_")
     with pytest.raises(NotFittedError, match="has not been fitted as 'logistic'"):
         fusion.set_params(method="logistic").predict_proba(scores)
@@ -252,7 +252,7 @@ def test_the_higher_label_is_genuine(labels):
     np.testing.assert_array_equal(fusion.coef_, expected)
 
 
-@pytest.mark.parametrize("method", ["znorm", "logistic"])
+@pytest.mark.parametrize("method", ["standardised", "logistic"])
 def test_a_constant_system_is_refused(method):
     scores, y = draw_trials(6, n_systems=3)
     scores[:, 1] = 0.1
@@ -282,7 +282,7 @@ def test_scores_that_cannot_be_fused(scores):
         ScoreFusion().fit(scores)
 
 
-@pytest.mark.parametrize("method", ["znorm", "logistic"])
+@pytest.mark.parametrize("method", ["standardised", "logistic"])
 def test_score_is_one_minus_the_eer(method):
     scores, y = draw_trials(7)
     fusion = ScoreFusion(method).fit(scores, y)
@@ -313,3 +313,39 @@ def test_extra_check(estimator, check):
 def test_number_of_checks(estimator):
     # Fewer than a transformer has: there is no transform to check.
     assert contract.count_checks(estimator) >= 40
+
+
+def test_isotonic_ratios_are_those_of_pooled_shares():
+    scores, y = draw_trials(8, 40, 60, 1)
+    calibration = IsotonicCalibration(bounded=False).fit(scores, y)
+    ratios = calibration.decision_function(scores)
+    order = np.argsort(scores[:, 0])
+    # PAV: the largest of the least mean shares of genuine trials, over stretches that hold one.
+    labels = y[order].astype(float)
+    shares = [
+        max(min(labels[i : k + 1].mean() for k in range(j, 100)) for i in range(j + 1))
+        for j in range(100)
+    ]
+    with np.errstate(divide="ignore"):
+        expected = logit(shares) - logit(0.4)
+    np.testing.assert_allclose(ratios[order], expected, atol=1e-9)
+    assert np.isinf(ratios).any()
+    assert (np.diff(IsotonicCalibration().fit(scores, y).ratios_) >= 0).all()
+    assert np.isfinite(IsotonicCalibration().fit(scores, y).decision_function(scores)).all()
+
+
+def test_isotonic_ratios_of_separated_trials():
+    calibration = IsotonicCalibration(bounded=False).fit([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1])
+    found = calibration.decision_function([[-9.0], [1.0], [2.0], [4.0], [9.0]])
+    np.testing.assert_array_equal(found, [-np.inf, -np.inf, 0, np.inf, np.inf])
+
+
+def test_isotonic_calibration_follows_any_rising_curve():
+    scores, y = draw_trials(9, 1500, 1500, 1)
+    bent = np.sign(scores) * scores**4
+    new, y_new = draw_trials(10, 1500, 1500, 1)
+    fitted = IsotonicCalibration().fit(bent, y).decision_function(np.sign(new) * new**4)
+    straight = ScoreFusion("logistic").fit(scores, y).decision_function(new)
+    assert cllr(y_new, fitted) < cllr(y_new, straight) + 0.03
+    with pytest.raises(ValueError, match="2 columns"):
+        IsotonicCalibration().fit(np.c_[scores, scores], y)

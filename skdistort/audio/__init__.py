@@ -3,6 +3,7 @@
 Keras-free. Networks that take the spectrograms live elsewhere, in :mod:`skdistort.networks`.
 """
 
+from ._augmentation import SpeechAugmentation
 from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
 from ._filters import analysis_window, mel_filterbank
 from ._log_mel import log_mel, normalise_bands
@@ -19,6 +20,7 @@ __all__ = [
     "CepstralCoefficients",
     "EnergyVAD",
     "LogMelSpectrogram",
+    "SpeechAugmentation",
     "analysis_window",
     "dct_basis",
     "delta_coefficients",

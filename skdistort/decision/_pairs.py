@@ -20,8 +20,9 @@ _N_PAIRS = 2**15
 class PairScoringMixin:
     """Pairs in, scores out; for estimators with ``_encode`` and ``_score_codes``.
 
-    ``_encode(X)`` gives a row for each sample, and ``_score_codes(codes, left, right)`` a score for
-    each pair of rows.
+    ``_encode(X)`` gives a row for each sample, ``_score_codes(codes, left, right)`` a score for
+    each pair of rows, and ``_score_models(codes, models, probes)`` one for each model, numbered
+    from 0 without a gap, with each row of probes.
     """
 
     def pair_score(self, left, right):
@@ -86,6 +87,36 @@ class PairScoringMixin:
                 )
             sides.append(side)
         return self._score_codes(codes, *sides)
+
+    def score_models(self, X, models, probes):
+        """Score models of several samples each, as of a person who enrols several times.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
+            The samples that models are made of.
+        models : array-like of shape (n_samples,)
+            Whose model each is of.
+        probes : array-like of shape (n_probes, n_features) or (n_probes, h, w[, c])
+            Samples to compare with each model.
+
+        Returns
+        -------
+        ndarray of shape (n_models, n_probes)
+            Scores, a row for each of ``np.unique(models)``: a log-likelihood ratio by the book, the
+            cosine with the mean of embeddings, or the mean log-odds of a pair head, whatever the
+            estimator compares by. Higher for more alike, and of another distribution than those of
+            single samples: a threshold for them is to be chosen on the like of them.
+
+        Raises
+        ------
+        ValueError
+            If there is not a name for each sample.
+        """
+        check_is_fitted(self)
+        codes = self._encode(X)
+        names = encode_classes(codes, models, name="models")
+        return self._score_models(codes, names, self._encode(probes))
 
     def score(self, X, y=None):
         """Score by verification: 1 - equal error rate over all pairs of samples.

@@ -7,7 +7,7 @@ does not; the differentiable twins of the image distances are in :mod:`skdistort
 from ._bootstrap import BootstrapInterval, bootstrap_interval
 from ._calibration_cost import cllr, min_cllr
 from ._cross_validated_accuracy import CrossValidatedAccuracy, cross_validated_accuracy
-from ._detection_cost import act_dcf, bayes_threshold, min_dcf
+from ._detection_cost import act_dcf, average_dcf, bayes_threshold, min_dcf
 from ._distortion import (
     DistanceTable,
     DistortionReport,
@@ -44,6 +44,7 @@ __all__ = [
     "VerificationReport",
     "abs_pearson",
     "act_dcf",
+    "average_dcf",
     "bayes_threshold",
     "best_f1_threshold",
     "bootstrap_interval",

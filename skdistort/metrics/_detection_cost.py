@@ -94,7 +94,7 @@ def act_dcf(
     y_true : array-like of shape (n_pairs,), bool or 0/1
         True for a genuine (target) pair.
     y_score : array-like of shape (n_pairs,)
-        Natural logarithms of likelihood ratios, genuine over impostor, finite.
+        Natural logarithms of likelihood ratios, genuine over impostor; they may be infinite.
     p_target : float, default=0.01
         Prior probability of a genuine pair, in (0, 1).
     c_miss, c_fa : float, default=1.0
@@ -128,10 +128,74 @@ def act_dcf(
     0.5
     """
     _check_application(p_target, c_miss, c_fa)
-    genuine, scores = check_scores(y_true, y_score, False)
+    genuine, scores = check_scores(y_true, _bounded(y_score), False)
     accepted = scores >= bayes_threshold(p_target, c_miss, c_fa)
     fnmr, fmr = 1 - accepted[genuine].mean(), accepted[~genuine].mean()
     return float(_detection_cost(fnmr, fmr, p_target, c_miss, c_fa, normalize))
+
+
+def average_dcf(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    p_targets: ArrayLike = (0.01, 0.005),
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+    actual: bool = False,
+) -> float:
+    """Average the normalised detection cost over priors, as evaluations do to rank systems.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), bool or 0/1
+        True for a genuine (target) pair.
+    y_score : array-like of shape (n_pairs,)
+        Comparison scores, higher for more alike; log-likelihood ratios in nats if `actual`.
+    p_targets : array-like of float, default=(0.01, 0.005)
+        The priors, in (0, 1): those of NIST SRE 2016 to 2021. VoxSRC has ``(0.05,)``.
+    c_miss, c_fa : float, default=1.0
+        Costs of rejecting a genuine pair and of accepting an impostor pair, above 0.
+    actual : bool, default=False
+        Whether to decide by Bayes' threshold, as :func:`act_dcf`, or for each prior where it costs
+        least, as :func:`min_dcf`.
+
+    Returns
+    -------
+    float
+        The mean cost.
+
+    Raises
+    ------
+    ValueError
+        If there is no prior; else as :func:`min_dcf`.
+
+    References
+    ----------
+    NIST, "2016 Speaker Recognition Evaluation Plan" (2016), "Performance measurement": C_Primary.
+
+    Examples
+    --------
+    >>> from skdistort.metrics import average_dcf
+    >>> average_dcf([True, True, False, False], [7.0, 3.0, -2.0, -9.0], actual=True)
+    0.5
+    """
+    priors = np.atleast_1d(np.asarray(p_targets, dtype=np.float64))
+    if priors.ndim != 1 or priors.size == 0:
+        raise ValueError(f"p_targets must hold one prior or more, got {p_targets!r}.")
+    for p_target in priors.tolist():
+        _check_application(p_target, c_miss, c_fa)
+    genuine, scores = check_scores(y_true, _bounded(y_score) if actual else y_score, False)
+    if actual:
+        accepted = [scores >= bayes_threshold(p, c_miss, c_fa) for p in priors.tolist()]
+        rates = [(1 - a[genuine].mean(), a[~genuine].mean()) for a in accepted]
+    else:
+        _, rejected, passed = vertices(genuine, scores)
+        rates = [(rejected / rejected[-1], passed / passed[0])] * len(priors)
+    costs = [
+        np.min(_detection_cost(*both, p_target, c_miss, c_fa, True))
+        for both, p_target in zip(rates, priors.tolist(), strict=True)
+    ]
+    return float(np.mean(costs))
 
 
 def bayes_threshold(p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
@@ -167,6 +231,15 @@ def bayes_threshold(p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1
     """
     _check_application(p_target, c_miss, c_fa)
     return float(np.log(c_fa) + np.log1p(-p_target) - np.log(c_miss) - np.log(p_target))
+
+
+def _bounded(ratios):
+    """Give infinite ratios a large number, which is on the same side of any threshold."""
+    ratios = np.asarray(ratios)
+    if ratios.dtype.kind != "f":
+        return ratios
+    largest = np.finfo(ratios.dtype).max / 2
+    return np.clip(ratios, -largest, largest)
 
 
 def _check_application(p_target, c_miss, c_fa):

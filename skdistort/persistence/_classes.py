@@ -11,13 +11,20 @@ from sklearn.base import BaseEstimator
 # that it is given, and what hands arrays to compiled code that takes them to be consistent, such as
 # trees, where a file could make it read anywhere.
 _ESTIMATORS = {
-    "skdistort.audio": {"CepstralCoefficients", "EnergyVAD", "LogMelSpectrogram"},
+    "skdistort.audio": {
+        "CepstralCoefficients",
+        "EnergyVAD",
+        "LogMelSpectrogram",
+        "SpeechAugmentation",
+    },
     "skdistort.distortion": {"DistortionGenerator"},
     "skdistort.embedding": {"TripletEmbedder"},
     "skdistort.faces": {"FaceAligner"},
     "skdistort.fusion": {"ScoreFusion"},
+    "skdistort.fusion": {"IsotonicCalibration", "ScoreFusion"},
     "skdistort.images": {"ImageAugmentation"},
     "skdistort.ivector": {"IVectorExtractor", "UniversalBackgroundModel"},
+    "skdistort.normalisation": {"ScoreNormaliser", "WithinClassNormaliser"},
     "skdistort.plda": {"PLDA"},
     "skdistort.template_baselines": {
         "BioHashing",

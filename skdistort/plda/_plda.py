@@ -5,18 +5,16 @@ What lives here fits the model and compares vectors under it. Where the vectors 
 scores: see :mod:`skdistort.fusion`.
 """
 
-from __future__ import annotations
-
+import warnings
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
 from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -27,10 +25,15 @@ from sklearn.utils.validation import (
 
 from ..decision._pairs import PairScoringMixin, score_in_blocks
 from ..persistence import PersistenceMixin
-from ._two_covariance import class_statistics, diagonalise, em_step, lda_projection, log_likelihood
-
-# Share of the mean variance added within the classes in each direction, so that none has zero.
-_VARIANCE_FLOOR = 1e-6
+from ._held_out import can_be_read, hold_out_classes, learn_scales
+from ._ratios import llr_matrix, model_llr_matrix, pair_llr
+from ._two_covariance import (
+    adapt_covariances,
+    class_statistics,
+    diagonalise,
+    fit_covariances,
+    lda_projection,
+)
 
 
 class PLDA(
@@ -42,25 +45,32 @@ class PLDA(
 ):
     """Probabilistic linear discriminant analysis in its two-covariance form.
 
-    Vectors are centred, projected by linear discriminant analysis (LDA) and scaled to unit
-    length. There a vector of class s is modelled as ``x = y_s + e`` with
+    Vectors are centred, whitened within the classes, turned by linear discriminant analysis (LDA)
+    and scaled to unit length. There a vector of class s is modelled as ``x = y_s + e`` with
     ``y_s ~ N(mean_, between_covariance_)`` and ``e ~ N(0, within_covariance_)``, and two vectors
-    are compared by the log-likelihood ratio of one class against two.
+    are compared by the log-likelihood ratio of one class against two. Classes that are held out
+    in turn tell how far the model's variances and ratios are to be scaled for classes that ``fit``
+    does not see.
 
     Parameters
     ----------
     n_components : int or None, default=None
-        Dimensions that LDA keeps, at most one less than there are classes, the number of samples
-        less that of classes, and the rank of the data. None keeps as many.
+        Dimensions to keep, the best by LDA. None keeps all in which the data vary: with few classes
+        LDA knows few of those that tell others apart. Without shrinkage there are no more than one
+        less than there are classes, and the number of samples less that of classes.
     shrinkage : "auto", float or None, default="auto"
-        How far LDA's within-class covariance, of features scaled to unit variance within the
-        classes, is pulled to a multiple of the identity, in [0, 1]; "auto" is the formula of
-        Ledoit and Wolf. None does not, which needs many more samples than features.
+        How far the covariances are pulled to a multiple of the identity, in [0, 1]: the one within
+        the classes before LDA, of features scaled to unit variance there, and both of the model;
+        "auto" is the formula of Ledoit and Wolf for each. None does not, which needs many more
+        samples, and classes, than features.
     length_norm : bool, default=True
         Whether to scale to unit length after LDA. A single dimension never is: only its sign
         would be left.
     n_iter : int, default=10
         Iterations of expectation maximisation (EM).
+    n_folds : int or None, default=10
+        Parts of the classes that are held out in turn, fewer where they would have less than two
+        classes each. The time of ``fit`` goes with it. None holds out none and scales nothing.
 
     Attributes
     ----------
@@ -71,7 +81,11 @@ class PLDA(
     mean_ : ndarray of shape (n_components,)
         Mean of the model, after LDA and length normalisation, like both covariances.
     between_covariance_, within_covariance_ : ndarray of shape (n_components, n_components)
-        Covariance of the classes' centres, and of the vectors around them.
+        Covariance of the classes' centres, and of the vectors around them, as classes held out
+        have them.
+    llr_scale_ : float
+        What the model's log-likelihood ratios are multiplied by: below 1 where classes held out
+        vary along fewer axes than the model takes for independent.
     basis_ : ndarray of shape (n_components, n_components)
         V with ``V.T @ within_covariance_ @ V = I`` and
         ``V.T @ between_covariance_ @ V = diag(between_variances_)``.
@@ -83,7 +97,7 @@ class PLDA(
         How :meth:`verify_proba` reads scores, after :meth:`calibrate_probability`.
     log_likelihoods_ : ndarray of shape (n_iter + 1,)
         Log-likelihood of the training vectors after LDA and length normalisation, in nats: at
-        the start and after each iteration. Never falls.
+        the start and after each iteration. Without shrinkage it never falls.
     n_features_in_ : int
         Length of the input vectors.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -101,9 +115,16 @@ class PLDA(
     the same however many samples there are. More iterations raise the likelihood, and rarely
     the accuracy.
 
-    Fitted on few samples a class, the model takes its classes for farther apart than unseen ones
-    are: the ratios rank well and are too large. :class:`ScoreFusion` calibrates them on trials
-    held out.
+    Fitted on few classes, the model takes them for farther apart than unseen ones are, by far where
+    there are more features than classes. Of models fitted on the other classes, ``fit`` learns from
+    each class held out what its variances within and between classes are, and what scale of the
+    ratios has the lowest :func:`~skdistort.metrics.cllr`. It warns where that is not enough, which
+    it sees by scaling each fold as the other folds say: where the ratios then miss a calibration of
+    the same trials by more than a tenth of a bit, or too few classes can be held out.
+
+    The ratios are those of vectors like the training ones. For another channel or language adapt
+    the model to unlabelled vectors of there (:meth:`adapt`), or calibrate by :class:`ScoreFusion`
+    on trials held out.
 
     References
     ----------
@@ -121,10 +142,10 @@ class PLDA(
     >>> X, y = load_digits(return_X_y=True)
     >>> plda = PLDA().fit(X[:900], y[:900])
     >>> plda.transform(X[900:]).shape
-    (897, 9)
+    (897, 61)
     >>> plda.score_matrix(X[900:902], X[902:905]).shape
     (2, 3)
-    >>> bool(plda.score(X[900:], y[900:]) > 0.85)  # 1 - equal error rate
+    >>> bool(plda.score(X[900:], y[900:]) > 0.8)  # 1 - equal error rate
     True
     """
 
@@ -133,13 +154,17 @@ class PLDA(
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both"), None],
         "length_norm": ["boolean"],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_folds": [Interval(Integral, 2, None, closed="left"), None],
     }
 
-    def __init__(self, n_components=None, *, shrinkage="auto", length_norm=True, n_iter=10):
+    def __init__(
+        self, n_components=None, *, shrinkage="auto", length_norm=True, n_iter=10, n_folds=10
+    ):
         self.n_components = n_components
         self.shrinkage = shrinkage
         self.length_norm = length_norm
         self.n_iter = n_iter
+        self.n_folds = n_folds
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
@@ -162,6 +187,11 @@ class PLDA(
         ValueError
             If there is one class only, no class has two samples, the samples of every class are
             equal, or `n_components` is more than the data allow.
+
+        Warns
+        -----
+        UserWarning
+            If the log-likelihood ratios cannot be read as such: see Notes.
         """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
         classes, codes = np.unique(y, return_inverse=True)
@@ -173,13 +203,72 @@ class PLDA(
                 "classes, which tell nothing about the covariance within a class."
             )
         self._forget_calibration()
-        self.input_mean_ = X.mean(axis=0, dtype=np.float64)
-        self.projection_ = lda_projection(X, codes, self.n_components, shrinkage=self.shrinkage)
-        self._n_features_out = self.projection_.shape[1]
-        self._fit_covariances(*class_statistics(self._project(X), codes))
+        self._fit_model(X, codes, self.n_components)
+        self.llr_scale_ = 1.0
+        if self.n_folds is not None:
+            self._scale_by_held_out_classes(X, codes)
         self.basis_, self.between_variances_ = diagonalise(
             self.between_covariance_, self.within_covariance_
         )
+        return self
+
+    def adapt(self, X, *, within_scale=0.75, between_scale=0.25):
+        """Adapt the model to another channel, language or crowd, by vectors without labels.
+
+        The mean becomes that of `X`. Along each direction in which `X` varies more than the model
+        expects of vectors of many classes, what is more is shared out to the two covariances. This
+        is Kaldi's unsupervised adaptation; no direction is given less variance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Vectors from where the model is to be used, of many classes.
+        within_scale, between_scale : float, default=0.75 and 0.25
+            Shares of the excess that the covariance within, and between, the classes is given, 0 or
+            more; the defaults are those of Kaldi's recipe for NIST SRE 2016.
+
+        Returns
+        -------
+        self
+            The model, changed. A threshold, and a calibration, that it had are forgotten.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two vectors, or a share is negative.
+
+        References
+        ----------
+        Povey et al., "The Kaldi speech recognition toolkit", ASRU 2011, and its code
+        (PldaUnsupervisedAdaptor).
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skdistort.plda import PLDA
+        >>> X, y = load_digits(return_X_y=True)
+        >>> plda = PLDA().fit(X[:900], y[:900])
+        >>> bool(plda.adapt(X[900:]).score(X[900:], y[900:]) > 0.7)
+        True
+        """
+        check_is_fitted(self)
+        for name, share in (("within_scale", within_scale), ("between_scale", between_scale)):
+            if not isinstance(share, Real) or not 0 <= share < np.inf:
+                raise ValueError(f"{name} must be a number of 0 or more, got {share!r}.")
+        X = validate_data(
+            self, X, dtype=[np.float64, np.float32], reset=False, ensure_min_samples=2
+        )
+        Z = self._project(X).astype(np.float64)
+        mean = Z.mean(axis=0)
+        moved = mean - self.mean_
+        # The mean's own move counts as variance, as in Kaldi.
+        seen = np.cov(Z.T, bias=True).reshape(len(mean), len(mean)) + np.outer(moved, moved)
+        within, between = adapt_covariances(
+            self.within_covariance_, self.between_covariance_, seen, within_scale, between_scale
+        )
+        self.mean_, self.within_covariance_, self.between_covariance_ = mean, within, between
+        self.basis_, self.between_variances_ = diagonalise(between, within)
+        self._forget_calibration()
         return self
 
     def transform(self, X):
@@ -216,7 +305,9 @@ class PLDA(
         ndarray of shape (n_left, n_right)
             Log-likelihood ratios in nats: above 0 where one class is likelier than two.
         """
-        return llr_matrix(self._encode(left), self._encode(right), self.between_variances_)
+        scores = llr_matrix(self._encode(left), self._encode(right), self.between_variances_)
+        scores *= self.llr_scale_
+        return scores
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -232,123 +323,68 @@ class PLDA(
 
     def _score_codes(self, codes, left, right):
         return score_in_blocks(
-            lambda a, b: pair_llr(codes[a], codes[b], self.between_variances_),
+            lambda a, b: self.llr_scale_ * pair_llr(codes[a], codes[b], self.between_variances_),
             left,
             right,
             codes.dtype,
         )
+
+    def _score_models(self, codes, models, probes):
+        counts, means, _ = class_statistics(codes, models)
+        scores = model_llr_matrix(
+            means.astype(codes.dtype), counts, probes, self.between_variances_
+        )
+        scores *= self.llr_scale_
+        return scores
 
     def _score_all_pairs(self, X, y):
         codes, genuine = self._encode_labelled(X, y)
         above_diagonal = ~np.tri(len(codes), dtype=bool)
         # One matrix product is faster than the pairs one by one.
         scores = llr_matrix(codes, codes, self.between_variances_)
-        return genuine, scores[above_diagonal]
+        return genuine, self.llr_scale_ * scores[above_diagonal]
 
     def _project(self, X):
         """Centre, project and scale to unit length, in the precision of X."""
         Z = (X - self.input_mean_.astype(X.dtype)) @ self.projection_.astype(X.dtype)
         return normalize(Z) if self.length_norm and Z.shape[1] > 1 else Z
 
-    def _fit_covariances(self, counts, means, residuals):
-        """Run EM from the covariance of the classes' means and the pooled one around them."""
-        mean = means.mean(axis=0)
-        between = (means - mean).T @ (means - mean) / len(means)
-        scatter = residuals.T @ residuals
-        # Length normalisation can leave directions without variance within the classes.
-        total = np.trace(scatter) + counts.sum() * np.trace(between)
-        scatter[np.diag_indices_from(scatter)] += _VARIANCE_FLOOR * total / len(scatter)
-        model = mean, between, scatter / (counts.sum() - len(counts))
-        log_likelihoods = [log_likelihood(counts, means, scatter, *model)]
-        for _ in range(self.n_iter):
-            model = em_step(counts, means, scatter, *model)
-            log_likelihoods.append(log_likelihood(counts, means, scatter, *model))
+    def _fit_model(self, X, codes, n_components, as_many_as_there_are=False):
+        """Fit the projection and the model's mean and covariances."""
+        self.input_mean_ = X.mean(axis=0, dtype=np.float64)
+        self.projection_ = lda_projection(
+            X,
+            codes,
+            n_components,
+            shrinkage=self.shrinkage,
+            as_many_as_there_are=as_many_as_there_are,
+        )
+        self._n_features_out = self.projection_.shape[1]
+        model, self.log_likelihoods_ = fit_covariances(
+            *class_statistics(self._project(X), codes),
+            n_iter=self.n_iter,
+            shrinkage=self.shrinkage,
+        )
         self.mean_, self.between_covariance_, self.within_covariance_ = model
-        self.log_likelihoods_ = np.array(log_likelihoods)
 
+    def _scale_by_held_out_classes(self, X, codes):
+        """Scale the variances and the ratios as classes held out say, or warn."""
 
-def pair_llr(
-    left: NDArray[np.floating], right: NDArray[np.floating], variances: NDArray[Any]
-) -> NDArray[Any]:
-    """Log-likelihood ratio of one class against two, of row i of `left` and row i of `right`.
+        def fit(X, codes):
+            part = clone(self)
+            part._fit_model(X, codes, self._n_features_out, as_many_as_there_are=True)
+            basis, variances = diagonalise(part.between_covariance_, part.within_covariance_)
+            return lambda X: (part._project(X) - part.mean_) @ basis, variances
 
-    Parameters
-    ----------
-    left, right : ndarray of shape (n_pairs, n_dimensions), float32 or float64
-        Vectors where the mean is 0, the within-class covariance I and the between-class one
-        ``diag(variances)``: those of :meth:`PLDA.transform`.
-    variances : ndarray of shape (n_dimensions,)
-        Between-class variances, not negative: ``PLDA.between_variances_``.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs,)
-        ``log(p(left, right | one class) / (p(left) p(right)))``, in nats.
-
-    References
-    ----------
-    Brummer and de Villiers, "The speaker partitioning problem", Odyssey 2010, in the basis of
-    Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdistort.plda import pair_llr
-    >>> pair_llr(np.array([[2.0], [2.0]]), np.array([[2.0], [-2.0]]), np.array([4.0])).round(3)
-    array([ 0.866, -2.689])
-    """
-    cross, square, constant = _llr_terms(variances, left.dtype)
-    scores = np.einsum("ij,ij->i", left * cross, right)
-    scores += left**2 @ square
-    scores += right**2 @ square
-    scores += constant
-    return scores
-
-
-def llr_matrix(
-    left: NDArray[np.floating], right: NDArray[np.floating], variances: NDArray[Any]
-) -> NDArray[Any]:
-    """Log-likelihood ratio of one class against two, of every row with every row.
-
-    Parameters
-    ----------
-    left : ndarray of shape (n_left, n_dimensions), float32 or float64
-        Vectors as for :func:`pair_llr`.
-    right : ndarray of shape (n_right, n_dimensions), float32 or float64
-        Vectors as for :func:`pair_llr`.
-    variances : ndarray of shape (n_dimensions,)
-        Between-class variances, not negative: ``PLDA.between_variances_``.
-
-    Returns
-    -------
-    ndarray of shape (n_left, n_right)
-        Log-likelihood ratios in nats; float32 where both arrays are.
-
-    References
-    ----------
-    As for :func:`pair_llr`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdistort.plda import llr_matrix
-    >>> llr_matrix(np.array([[2.0]]), np.array([[2.0], [-2.0]]), np.array([4.0])).round(3)
-    array([[ 0.866, -2.689]])
-    """
-    cross, square, constant = _llr_terms(variances, left.dtype)
-    scores = (left * cross) @ right.T
-    scores += (left**2 @ square + constant)[:, None]
-    scores += right**2 @ square
-    return scores
-
-
-def _llr_terms(variances, dtype):
-    """Factors of l * r and of l^2 and r^2 in the log-likelihood ratio, and its constant.
-
-    With v between the classes, (l + r) / sqrt(2) has variance 1 + 2v in one class and
-    (l - r) / sqrt(2) has 1; in two classes both have 1 + v.
-    """
-    one, two = 1 + 2 * variances, 1 + variances
-    cross = (variances / one).astype(dtype)
-    square = (-0.5 * variances**2 / (one * two)).astype(dtype)
-    return cross, square, float(np.sum(np.log(two) - 0.5 * np.log(one)))
+        folds = hold_out_classes(fit, X, codes, self.n_folds)
+        if folds:
+            within, between, self.llr_scale_ = learn_scales(folds)
+            self.within_covariance_ *= within
+            self.between_covariance_ *= between
+        if not can_be_read(folds):
+            warnings.warn(
+                "The log-likelihood ratios of this PLDA cannot be read as such, though they rank: "
+                f"its {codes.max() + 1} classes are too few to tell how far apart others are. Fit "
+                "on more classes, or calibrate the ratios on trials held out, by ScoreFusion.",
+                stacklevel=4,
+            )

@@ -10,6 +10,11 @@ from scipy import linalg, sparse
 # As in scikit-learn's LDA: standard deviations below this, relative to those within a class
 # before rotation and to the largest between classes, are rounding.
 _TOLERANCE = 1e-4
+# Share of the mean variance added within the classes in each direction, so that none has zero.
+_VARIANCE_FLOOR = 1e-6
+# Features up to which those that vary are all kept, though the samples are fewer: beyond, the
+# time of fit would go with their cube.
+_MOST_FEATURES = 512
 
 
 def class_statistics(X, codes):
@@ -39,11 +44,12 @@ def class_statistics(X, codes):
     return counts, means, residuals
 
 
-def lda_projection(X, codes, n_components=None, *, shrinkage=None):
+def lda_projection(X, codes, n_components=None, *, shrinkage=None, as_many_as_there_are=False):
     """Find the directions of the largest ratio of the variance between classes to that within.
 
     Directions without variance within the classes are left out, unless shrinkage gives them
-    some, so that there may be more features than samples.
+    some, so that there may be more features than samples. With shrinkage those in which the means
+    of the classes do not differ follow: samples of other classes may.
 
     Parameters
     ----------
@@ -56,6 +62,8 @@ def lda_projection(X, codes, n_components=None, *, shrinkage=None):
     shrinkage : "auto", float or None, default=None
         Share, in [0, 1], of a multiple of the identity in the covariance within the classes, of
         features scaled to unit variance there; "auto" is the formula of Ledoit and Wolf.
+    as_many_as_there_are : bool, default=False
+        Whether `n_components` is a wish, where there are fewer directions.
 
     Returns
     -------
@@ -84,44 +92,102 @@ def lda_projection(X, codes, n_components=None, *, shrinkage=None):
     residuals /= scale
     means = (means - mean) / scale
     axes = None
-    if X.shape[1] > len(X):
-        # No direction outside the span of the samples matters, and the span is smaller.
-        axes = linalg.qr(((X - mean) / scale).T, mode="economic")[0]
+    if shrinkage or X.shape[1] > len(X):
+        axes = _axes((X - mean) / scale, bool(shrinkage))
         means, residuals = means @ axes, residuals @ axes
     within = residuals.T @ residuals / len(X)
     if shrinkage == "auto":
-        shrinkage = _ledoit_wolf(residuals, within, X.shape[1])
+        shrinkage = ledoit_wolf(residuals, within, X.shape[1])
     if shrinkage:
-        target = np.trace(within) / X.shape[1]
-        within *= 1 - shrinkage
-        within[np.diag_indices_from(within)] += shrinkage * target
+        within = shrink(within, shrinkage, np.trace(within) / X.shape[1])
     variances, vectors = linalg.eigh(within)
     kept = variances > _TOLERANCE**2
     if not kept.any():
         raise ValueError("The samples of each class in y are equal: X varies within no class.")
     whitening = vectors[:, kept] / np.sqrt(variances[kept])
     between = (np.sqrt(counts / len(X))[:, None] * means) @ whitening
-    deviations, directions = linalg.svd(between, full_matrices=False)[1:]
+    triangle = linalg.qr(between, mode="r")[0][: between.shape[1]]
+    deviations, directions = linalg.svd(triangle, full_matrices=bool(shrinkage))[1:]
     if deviations[0] <= _TOLERANCE**2:
         raise ValueError("All classes in y have the same mean: X does not tell them apart.")
-    n_found = int(np.sum(deviations > _TOLERANCE * deviations[0]))
-    most = min(n_found, len(counts) - 1, len(X) - len(counts))
-    if n_components is not None and n_components > most:
+    if shrinkage:
+        most = len(directions)
+    else:
+        n_found = int(np.sum(deviations > _TOLERANCE * deviations[0]))
+        most = min(n_found, len(counts) - 1, len(X) - len(counts))
+    if n_components is not None and n_components > most and not as_many_as_there_are:
         raise ValueError(
             f"n_components={n_components} is more than the {most} that {len(X)} samples of "
             f"{X.shape[1]} features in {len(counts)} classes allow."
         )
-    projection = whitening @ directions[: n_components or most].T
+    projection = whitening @ directions[: min(n_components or most, most)].T
     return (projection if axes is None else axes @ projection) / scale[:, None]
 
 
-def _ledoit_wolf(residuals, within, n_features):
-    """Ledoit and Wolf's shrinkage of a covariance, from coordinates in the span of the samples."""
-    power = np.sum(within**2)
-    squares = np.einsum("ij,ij->i", residuals, residuals)
-    noise = (np.mean(squares**2) - power) / len(residuals)
-    spread = power - np.trace(within) ** 2 / n_features
-    return 1.0 if noise >= spread else noise / spread
+def _axes(X, shrunk):
+    """Find an orthonormal basis of where samples may vary, few of which may not show it."""
+    n_samples, n_features = X.shape
+    if shrunk and n_samples <= n_features <= _MOST_FEATURES:
+        return np.eye(n_features)[:, np.ptp(X, axis=0) > _TOLERANCE * abs(X).max(axis=0)]
+    # No direction outside the span of the samples is known, and the span may be smaller.
+    wide = n_features > n_samples
+    squares, vectors = linalg.eigh(X @ X.T if wide else X.T @ X)
+    kept = squares > _TOLERANCE**2 * squares[-1]
+    squares, vectors = squares[kept], vectors[:, kept]
+    return X.T @ (vectors / np.sqrt(squares)) if wide else vectors
+
+
+def shrink(covariance, share, variance):
+    """Pull a covariance to a multiple of the identity.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (n_dimensions, n_dimensions)
+        A covariance.
+    share : float
+        How far, in [0, 1].
+    variance : float
+        The multiple.
+
+    Returns
+    -------
+    ndarray of shape (n_dimensions, n_dimensions)
+        ``(1 - share) covariance + share variance I``.
+    """
+    shrunk = (1 - share) * covariance
+    shrunk[np.diag_indices_from(shrunk)] += share * variance
+    return shrunk
+
+
+def ledoit_wolf(deviations, covariance, n_features):
+    """Evaluate Ledoit and Wolf's share of the identity in a covariance.
+
+    Parameters
+    ----------
+    deviations : ndarray of shape (n_samples, n_dimensions)
+        Samples less their mean, by coordinates in their span.
+    covariance : ndarray of shape (n_dimensions, n_dimensions)
+        The mean of their squares.
+    n_features : int
+        Dimensions there are with those outside the span.
+
+    Returns
+    -------
+    float
+        The share, in [0, 1].
+
+    References
+    ----------
+    Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+    Journal of Multivariate Analysis 88 (2004).
+    """
+    if n_features == 1:
+        return 0.0
+    power = np.sum(covariance**2)
+    squares = np.einsum("ij,ij->i", deviations, deviations)
+    noise = max(np.mean(squares**2) - power, 0.0) / len(deviations)
+    spread = power - np.trace(covariance) ** 2 / n_features
+    return 1.0 if noise >= spread or spread <= _TOLERANCE**2 * power else noise / spread
 
 
 def diagonalise(between, within):
@@ -229,3 +295,81 @@ def em_step(counts, means, scatter, mean, between, within):
         inverse @ new_between @ inverse.T,
         (scatter + inverse @ new_within @ inverse.T) / counts.sum(),
     )
+
+
+def fit_covariances(counts, means, residuals, *, n_iter, shrinkage):
+    """Estimate the two-covariance model by EM, its covariances shrunk in each iteration.
+
+    Shrinkage of the share a is the maximum a posteriori step under an inverse Wishart prior whose
+    mode is a multiple of the identity, worth a / (1 - a) as many classes, or samples, as there are.
+
+    Parameters
+    ----------
+    counts, means, residuals : ndarray
+        The classes, as :func:`class_statistics` gives them.
+    n_iter : int
+        Iterations.
+    shrinkage : "auto", float or None
+        Share of the identity in both covariances; "auto" is the formula of Ledoit and Wolf.
+
+    Returns
+    -------
+    model : tuple of 3 ndarray
+        Mean, covariance between and covariance within the classes.
+    log_likelihoods : ndarray of shape (n_iter + 1,)
+        Log-likelihood of the samples at the start and after each iteration, in nats.
+    """
+    mean = means.mean(axis=0)
+    spread = means - mean
+    between = spread.T @ spread / len(means)
+    scatter = residuals.T @ residuals
+    # Length normalisation can leave directions without variance within the classes.
+    total = np.trace(scatter) + counts.sum() * np.trace(between)
+    scatter[np.diag_indices_from(scatter)] += _VARIANCE_FLOOR * total / len(scatter)
+    freedom, d = counts.sum() - len(counts), len(mean)
+    within = scatter / freedom
+    variance = np.trace(within) / d
+    # The noise of the means is no variance between the classes.
+    noise = variance * np.mean(1 / counts)
+    target = max(np.trace(between) / max(len(means) - 1, 1) * len(means) / d - noise, 0.01 * noise)
+    shares = [shrinkage or 0.0] * 2
+    if shrinkage == "auto":
+        shares = [
+            ledoit_wolf(spread, between, d),
+            ledoit_wolf(residuals, scatter / counts.sum(), d),
+        ]
+    model = mean, shrink(between, shares[0], target), shrink(within, shares[1], variance)
+    log_likelihoods = [log_likelihood(counts, means, scatter, *model)]
+    for _ in range(n_iter):
+        mean, between, within = em_step(counts, means, scatter, *model)
+        model = mean, shrink(between, shares[0], target), shrink(within, shares[1], variance)
+        log_likelihoods.append(log_likelihood(counts, means, scatter, *model))
+    return model, np.array(log_likelihoods)
+
+
+def adapt_covariances(within, between, seen, within_scale, between_scale):
+    """Share out to both covariances what vectors vary more than these expect.
+
+    Parameters
+    ----------
+    within, between : ndarray of shape (n_dimensions, n_dimensions)
+        The model's covariances.
+    seen : ndarray of shape (n_dimensions, n_dimensions)
+        Covariance of vectors of many classes.
+    within_scale, between_scale : float
+        Shares of the excess.
+
+    Returns
+    -------
+    tuple of 2 ndarray of shape (n_dimensions, n_dimensions)
+        The covariances within and between, with the excess.
+
+    References
+    ----------
+    Kaldi's PldaUnsupervisedAdaptor, see :meth:`skdistort.plda.PLDA.adapt`.
+    """
+    # Where what the model expects of a vector, within + between, is I.
+    variances, basis = linalg.eigh(seen, within + between)
+    inverse = (within + between) @ basis
+    excess = (inverse * np.maximum(variances - 1, 0)) @ inverse.T
+    return within + within_scale * excess, between + between_scale * excess

@@ -23,6 +23,8 @@ from ._nearest import find_nearest
 _BLOCK_SIZE = 2048
 # So that squared lengths stay within float64.
 _LARGEST = 1e150
+# Beyond this cosine two samples are one recording, or photo, under two names.
+_HIGHEST_CLIENT = 1 - 1e-6
 _COUNT = [Interval(Integral, 1, None, closed="left")]
 _COSINE = [Interval(Real, -1, 1, closed="both")]
 _SELECTION: dict = {
@@ -155,7 +157,8 @@ def select_from_two_databases(
     k : int, default=10
         The most clients and the most impostors of one sample.
     client_threshold : float, default=0.2
-        The lowest cosine of a client.
+        The lowest cosine of a client. One of 1 within rounding is the sample itself under another
+        name, and no client.
     impostor_threshold : float, default=0.0
         The lowest cosine of an impostor.
     groups : array-like of shape (n_samples,), default=None
@@ -192,7 +195,8 @@ def select_from_two_databases(
     Z = _check_vectors(Z, "Z")
     others = _check_vectors(impostor_database, "impostor_database", Z)
     codes = _own_codes(Z, groups)
-    (clients,) = find_nearest(Z, None, k, [(client_threshold, 1)], codes, None, _BLOCK_SIZE)
+    of_clients = [_client_bounds(Z, client_threshold)]
+    (clients,) = find_nearest(Z, None, k, of_clients, codes, None, _BLOCK_SIZE)
     (impostors,) = find_nearest(Z, others, k, [(impostor_threshold, 1)], None, None, _BLOCK_SIZE)
     return _anchors_of(
         clients,
@@ -225,7 +229,8 @@ def select_clients_and_impostors(
     k : int, default=10
         The most clients and the most impostors of one sample.
     client_threshold : float, default=0.2
-        The lowest cosine of a client.
+        The lowest cosine of a client. One of 1 within rounding is the sample itself under another
+        name, and no client.
     impostor_threshold : float, default=0.0
         The highest cosine of an impostor.
     groups : array-like of shape (n_samples,), default=None
@@ -258,7 +263,7 @@ def select_clients_and_impostors(
     ([0, 1], [[1], [0]], [[2], [2]])
     """
     Z = _check_vectors(Z, "Z")
-    bounds = [(client_threshold, 1), (-1, impostor_threshold)]
+    bounds = [_client_bounds(Z, client_threshold), (-1, impostor_threshold)]
     found: tuple[Any, Any] = find_nearest(
         Z, None, k, bounds, _own_codes(Z, groups), None, _BLOCK_SIZE
     )
@@ -276,6 +281,8 @@ def select_by_class(
     Z: ArrayLike, y: ArrayLike, k: int = 10, *, groups: ArrayLike | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Choose the most similar clients of the own class and impostors of the other classes.
+
+    A cosine of 1 within rounding is that of the sample itself under another name: no client.
 
     Parameters
     ----------
@@ -316,7 +323,8 @@ def select_by_class(
     clients = np.full_like(impostors, -1)
     by_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
     for rows in by_class:
-        (found,) = find_nearest(Z[rows], None, k, [(-1, 1)], own_codes[rows], None, _BLOCK_SIZE)
+        bounds = [_client_bounds(Z, -1)]
+        (found,) = find_nearest(Z[rows], None, k, bounds, own_codes[rows], None, _BLOCK_SIZE)
         clients[rows] = np.where(found >= 0, rows[found], -1)
     return _anchors_of(
         clients, impostors, "a client (of its class) and an impostor (of another class)"
@@ -363,6 +371,11 @@ def _common_codes(queries, groups, database, database_groups):
         "groups",
         "database_groups",
     )
+
+
+def _client_bounds(Z, lowest):
+    """Tell which cosines a client may have; in one dimension all are 1 or -1, and tell nothing."""
+    return lowest, 1 if Z.shape[1] == 1 else _HIGHEST_CLIENT
 
 
 def _anchors_of(clients, impostors, both):

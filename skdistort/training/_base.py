@@ -130,13 +130,17 @@ class KerasTransformer(TransformerMixin, PersistenceMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
+    def _embed(self, images, first):
+        """Apply the network to images in memory, the first of that number."""
+        return self.network_.predict(images, self.batch_size)
+
     def _encode(self, X):
         """Apply the network to images, as many at a time as memory should hold."""
         check_is_fitted(self)
         codes, first = [], 0
         for piece, _ in pieces(X):
             images, _ = validate_array(self, piece, reset=False, first=first)
-            codes.append(self.network_.predict(images, self.batch_size))
+            codes.append(self._embed(images, first))
             first += len(images)
         return joined(codes)
 

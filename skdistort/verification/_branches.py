@@ -4,6 +4,7 @@ The networks are in :mod:`skdistort.networks`, the losses proper in :mod:`skdist
 """
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 from .._backend import keras
 from ..decision._pairs import refuse_without_length, score_in_blocks
@@ -144,3 +145,64 @@ def score_by_head(head, codes, left, right):
         return sum(head.predict(pairs, batch_size=4096)[:, 0] for pairs in orders) / 2
 
     return score_in_blocks(score, left, right)
+
+
+def score_models_by_cosine(codes, models, probes):
+    """Score each model, the mean of its embeddings, with each probe by the cosine of their angle.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples, m)
+        Embeddings of unit length.
+    models : ndarray of int, shape (n_samples,)
+        Model of each, numbered from 0 without a gap.
+    probes : ndarray of shape (n_probes, m)
+        Embeddings of unit length.
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_probes), dtype float32
+        Cosines, in ``[-1, 1]``.
+
+    Raises
+    ------
+    InputMismatchError
+        If an embedding, or the mean of a model, has no length.
+    """
+    refuse_without_length(codes)
+    refuse_without_length(probes)
+    means = _means_of_models(models, codes)
+    refuse_without_length(means)
+    return np.clip(normalize(means) @ probes.T, -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def score_models_by_head(head, codes, models, probes):
+    """Score each model with each probe by the mean of what a pair head says of its embeddings.
+
+    Parameters
+    ----------
+    head : StoredNetwork
+        Two embeddings, one after the other, to a log-odds.
+    codes : ndarray of shape (n_samples, m)
+        Embeddings.
+    models : ndarray of int, shape (n_samples,)
+        Model of each, numbered from 0 without a gap.
+    probes : ndarray of shape (n_probes, m)
+        Embeddings.
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_probes), dtype float32
+        Means of log-odds.
+    """
+    left, right = np.indices((len(codes), len(probes))).reshape(2, -1)
+    both = np.concatenate([codes, probes])
+    scores = score_by_head(head, both, left, len(codes) + right)
+    return _means_of_models(models, scores.reshape(len(codes), len(probes)))
+
+
+def _means_of_models(models, values):
+    """Average the rows of each model."""
+    sums = np.zeros((models.max() + 1, values.shape[1]), dtype=values.dtype)
+    np.add.at(sums, models, values)
+    return sums / np.bincount(models)[:, None].astype(values.dtype)

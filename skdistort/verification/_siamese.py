@@ -21,9 +21,23 @@ from ..networks._stored import StoredNetwork
 from ..selection._rules import select_rows
 from ..selection._space import check_selection_vectors, fit_selection_space
 from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
-from ..training._batches import spawn_rng, split_rows, triplet_batches
+from ..training._batches import AugmentedBatches, spawn_rng, split_rows, triplet_batches
 from ..training._collapse import warn_of_collapse
-from ._branches import BranchComparison, margin_loss, pair_loss, score_by_cosine, score_by_head
+from ._branches import (
+    BranchComparison,
+    margin_loss,
+    pair_loss,
+    score_by_cosine,
+    score_by_head,
+    score_models_by_cosine,
+    score_models_by_head,
+)
+from ._spectrograms import (
+    AUGMENTATION_CONSTRAINTS,
+    as_any_augmentation,
+    embed_crops,
+    refuse_without_variation,
+)
 
 
 class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTransformer):
@@ -70,6 +84,14 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Whether ``fit`` learns from `y` where it is given, which then stands in for both thresholds
         and `impostor_fraction`. False leaves `y` to ``score``: for a search over settings of the
         training without labels, judged by labels.
+    augmentation : None, SpeechAugmentation, ImageAugmentation or str, default=None
+        How training samples are changed at random, anew in each epoch: "speech" stands for
+        crops of two thirds of the frames or more, mild noise and masks, "digits" and "photos" for
+        what :class:`~skdistort.TripletEmbedder` means by them.
+    n_crops : int, default=1
+        What is embedded after training: the whole sample, or, if more than 1, so many stretches of
+        half its width, evenly spaced, each repeated to the whole width; their mean is the
+        embedding.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of flat rows; the width is time.
     epochs : int, default=20
@@ -106,6 +128,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
     history_ : dict of str to list of float
         An entry an epoch: ``"loss"``, ``"n_active_triplets"`` (triple) or ``"accuracy"`` of the
         chosen pairs (double), and with `validation_fraction` the ``"val_"`` ones.
+    n_anchors_ : int
+        How many samples have both a client and an impostor: what ``fit`` learns from.
     threshold_ : float
         Where :meth:`verify` decides, after :meth:`calibrate_threshold`.
     calibration_ : ScoreFusion
@@ -154,6 +178,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
 
     _parameter_constraints: dict = {
         **TRAINING_CONSTRAINTS,
+        **AUGMENTATION_CONSTRAINTS,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "mode": [StrOptions({"double", "triple"})],
         "margin": [Interval(Real, 0, None, closed="left")],
@@ -183,6 +208,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         impostor_threshold=0.0,
         impostor_fraction=None,
         use_labels=True,
+        augmentation=None,
+        n_crops=1,
         image_shape=None,
         epochs=20,
         batch_size=120,
@@ -208,6 +235,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.impostor_threshold = impostor_threshold
         self.impostor_fraction = impostor_fraction
         self.use_labels = use_labels
+        self.augmentation = augmentation
+        self.n_crops = n_crops
         self.image_shape = image_shape
         self.epochs = epochs
         self.batch_size = batch_size
@@ -259,7 +288,8 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Raises
         ------
         ValueError
-            If no sample has both a client and an impostor; if labels come with an
+            If no sample has both a client and an impostor; if a spectrogram has no band that
+            varies over time, as that of silence; if labels come with an
             `impostor_database`; if that has samples of another shape; if vectors are not one
             for each sample, or not of one length.
         FloatingPointError
@@ -271,7 +301,9 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             If all samples have next to the same embedding.
         """
         images, _ = validate_images(self, X, reset=True)
+        refuse_without_variation(images)
         check_training(self)
+        augmentation = as_any_augmentation(self.augmentation)
         check_filters(self.head_units, name="head_units")
         groups = None if groups is None else encode_classes(images, groups, name="groups")
         labels = None if y is None or not self.use_labels else encode_classes(images, y)
@@ -280,6 +312,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             if labels is not None:
                 raise ValueError("impostor_database is for training without labels; y was given.")
             others, _ = validate_images(self, impostor_database, reset=False)
+            refuse_without_variation(others, name="impostor_database")
         n_others = None if others is None else len(others)
         Z = check_selection_vectors(selection_vectors, impostor_vectors, len(images), n_others)
         rng = check_random_state(self.random_state)
@@ -305,15 +338,19 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             )
             if impostor_rows is not None:
                 rows = np.concatenate([rows, impostor_rows])
-            return triplet_batches(
+            batches = triplet_batches(
                 images, selection, rows, batch_size=self.batch_size, rng=rng, redraw=redraw
             )
+            return batches, len(selection[0])
 
-        batches = make_batches(learned, batch_rng, redraw=True)
+        batches, self.n_anchors_ = make_batches(learned, batch_rng, redraw=True)
+        if augmentation is not None:
+            pixel_range = tuple(self.units_["range"])
+            batches = AugmentedBatches(batches, augmentation, pixel_range, batch_rng)
         validation = None
         if watched is not None:
             try:
-                validation = make_batches(watched, validation_rng, redraw=False)
+                validation, _ = make_batches(watched, validation_rng, redraw=False)
             except ValueError as error:
                 raise ValueError(
                     f"The {len(watched[0])} samples that validation_fraction="
@@ -368,10 +405,21 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         """
         return self._encode(X)
 
+    def _embed(self, images, first):
+        refuse_without_variation(images, first)
+        return embed_crops(
+            self.network_, images, self.batch_size, self.n_crops, unit_length=self.mode == "triple"
+        )
+
     def _score_codes(self, codes, left, right):
         if self.head_ is None:
             return score_by_cosine(codes, left, right)
         return score_by_head(self.head_, codes, left, right)
+
+    def _score_models(self, codes, models, probes):
+        if self.head_ is None:
+            return score_models_by_cosine(codes, models, probes)
+        return score_models_by_head(self.head_, codes, models, probes)
 
     def _split_databases(self, rows, held_out, n_others, labels, groups, rng):
         """Tell the rows of the two databases of Algorithm 1, to learn from and to watch.

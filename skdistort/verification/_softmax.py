@@ -18,14 +18,26 @@ from .._backend import keras
 from .._labels import encode_classes
 from ..decision._pairs import PairScoringMixin
 from ..images._validation import validate_images
-from ..losses import am_softmax_loss, cross_entropy
+from ..losses import aam_softmax_loss, am_softmax_loss, cross_entropy
 from ..networks import build_vgg_encoder
 from ..networks._stored import StoredNetwork
 from ..training import _batches
 from ..training._base import TRAINING_CONSTRAINTS, KerasTransformer, all_or_nothing, check_training
 from ..training._batches import spawn_rng
 from ..training._collapse import warn_of_collapse
-from ._branches import score_by_cosine
+from ._branches import score_by_cosine, score_models_by_cosine
+from ._spectrograms import (
+    AUGMENTATION_CONSTRAINTS,
+    as_any_augmentation,
+    embed_crops,
+    refuse_without_variation,
+)
+
+_LOSSES = {
+    "aam_softmax": aam_softmax_loss,
+    "am_softmax": am_softmax_loss,
+    "softmax": cross_entropy,
+}
 
 
 class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTransformer):
@@ -38,16 +50,24 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
     ----------
     n_components : int, default=64
         Length of the embedding. (Paper B: 400.)
-    loss : {"am_softmax", "softmax"}, default="am_softmax"
-        Softmax with an additive margin on cosines, or the plain one.
+    loss : {"aam_softmax", "am_softmax", "softmax"}, default="am_softmax"
+        Softmax with an additive margin on angles, on cosines, or the plain one.
     scale : float, default=30.0
-        Factor of the cosines in "am_softmax".
+        Factor of the cosines, but in "softmax".
     margin : float, default=0.2
-        Margin of "am_softmax", in cosine.
+        Margin of "am_softmax", in cosine, or of "aam_softmax", in radians.
     filters : tuple of int, default=(16, 32, 64)
         Convolution maps of each level. (Paper B: 128, 256, 512.)
     hidden_units : int, default=128
         Width of the dense layer before the embedding. (Paper B: 1024.)
+    augmentation : None, SpeechAugmentation, ImageAugmentation or str, default=None
+        How training samples are changed at random, anew in each epoch: "speech" stands for
+        crops of two thirds of the frames or more, mild noise and masks, "digits" and "photos" for
+        what :class:`~skdistort.TripletEmbedder` means by them.
+    n_crops : int, default=1
+        What is embedded after training: the whole sample, or, if more than 1, so many stretches of
+        half its width, evenly spaced, each repeated to the whole width; their mean is the
+        embedding.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of flat rows; the width is time.
     epochs : int, default=20
@@ -105,7 +125,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
     References
     ----------
     Paper B, section 3. Wang, Cheng, Liu and Liu, "Additive margin softmax for face verification",
-    IEEE Signal Processing Letters 25 (2018).
+    IEEE Signal Processing Letters 25 (2018). Deng, Guo, Xue and Zafeiriou, "ArcFace: additive
+    angular margin loss for deep face recognition", CVPR 2019.
 
     Examples
     --------
@@ -119,8 +140,9 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
 
     _parameter_constraints: dict = {
         **TRAINING_CONSTRAINTS,
+        **AUGMENTATION_CONSTRAINTS,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions({"am_softmax", "softmax"})],
+        "loss": [StrOptions(set(_LOSSES))],
         "scale": [Interval(Real, 0, None, closed="neither")],
         "margin": [Interval(Real, 0, None, closed="left")],
         "filters": ["array-like"],
@@ -136,6 +158,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         margin=0.2,
         filters=(16, 32, 64),
         hidden_units=128,
+        augmentation=None,
+        n_crops=1,
         image_shape=None,
         epochs=20,
         batch_size=64,
@@ -155,6 +179,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.margin = margin
         self.filters = filters
         self.hidden_units = hidden_units
+        self.augmentation = augmentation
+        self.n_crops = n_crops
         self.image_shape = image_shape
         self.epochs = epochs
         self.batch_size = batch_size
@@ -188,7 +214,8 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Raises
         ------
         ValueError
-            If there is no `y`, or it holds one identity only.
+            If there is no `y`, it holds one identity only, or a spectrogram has no band that varies
+            over time, as that of silence.
         FloatingPointError
             If the loss or a weight became NaN or infinite.
 
@@ -200,7 +227,9 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         if y is None:
             raise ValueError("SoftmaxEmbedder requires y to be passed, but the target y is None.")
         images, _ = validate_images(self, X, reset=True)
+        refuse_without_variation(images)
         check_training(self)
+        augmentation = as_any_augmentation(self.augmentation)
         y = column_or_1d(y, warn=True)
         labels = encode_classes(images, y)
         self.classes_ = np.unique(y)
@@ -219,6 +248,9 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             )
 
         batches = make_batches(rows, batch_rng, redraw=True)
+        if augmentation is not None:
+            pixel_range = tuple(self.units_["range"])
+            batches = _batches.AugmentedBatches(batches, augmentation, pixel_range, batch_rng)
         watched = None
         if validation is not None:
             watched = make_batches(validation, validation_rng, redraw=False)
@@ -235,7 +267,7 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
             )
         )
         seed = network_rng.randint(2**31 - 1)
-        if self.loss == "am_softmax":
+        if self.loss != "softmax":
             logits = CosineLogits(len(self.classes_), seed)(encoder.output)
             settings = {"scale": self.scale, "margin": self.margin}
         else:
@@ -276,8 +308,15 @@ class SoftmaxEmbedder(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         """
         return self._encode(X)
 
+    def _embed(self, images, first):
+        refuse_without_variation(images, first)
+        return embed_crops(self.network_, images, self.batch_size, self.n_crops, unit_length=True)
+
     def _score_codes(self, codes, left, right):
         return score_by_cosine(codes, left, right)
+
+    def _score_models(self, codes, models, probes):
+        return score_models_by_cosine(codes, models, probes)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -317,9 +356,6 @@ class CosineLogits(keras.layers.Layer):
     def call(self, x):
         """Multiply by the centres, scaled to unit length."""
         return keras.ops.matmul(x, keras.ops.normalize(self.centres, axis=0))
-
-
-_LOSSES = {"am_softmax": am_softmax_loss, "softmax": cross_entropy}
 
 
 def _classification_loss(labels, logits, *, loss, **settings):

@@ -12,6 +12,7 @@ from support.comparisons import comparisons, vertices_by_counting
 
 from skdistort.metrics import (
     act_dcf,
+    average_dcf,
     bayes_threshold,
     best_f1_threshold,
     cllr,
@@ -294,8 +295,10 @@ def test_measures_of_discrimination_agree_on_their_order(pairs):
 def test_bad_comparisons_are_refused(measure):
     with pytest.raises(ValueError, match="both classes, got 2 genuine"):
         measure([1, 1], [0.5, 0.6])
-    with pytest.raises(ValueError, match="y_score must be finite"):
-        measure([1, 0], [0.5, np.inf])
+    # Infinite ratios are decided upon like any.
+    for bad in (np.nan, *([] if measure is act_dcf else [np.inf])):
+        with pytest.raises(ValueError, match="y_score must be finite"):
+            measure([1, 0], [0.5, bad])
 
 
 @pytest.mark.parametrize(
@@ -310,3 +313,35 @@ def test_bad_applications_are_refused(name, value):
     ):
         with pytest.raises(ValueError, match=f"{name} must be"):
             call(**{name: value})
+
+
+@properties
+@given(comparisons(), st.lists(priors, min_size=1, max_size=4), costs, costs, st.booleans())
+def test_average_dcf_is_the_mean_over_priors(pairs, p_targets, c_miss, c_fa, actual):
+    costs_of_both = {"c_miss": c_miss, "c_fa": c_fa}
+    found = average_dcf(*pairs, p_targets=p_targets, actual=actual, **costs_of_both)
+    expected = [
+        act_dcf(*pairs, p_target=p, **costs_of_both)
+        if actual
+        else min_dcf(*pairs, p_target=p, **costs_of_both)[0]
+        for p in p_targets
+    ]
+    assert found == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("p_targets", [(), [0.5, 1.0], [[0.5]]])
+def test_average_dcf_needs_priors(p_targets):
+    with pytest.raises(ValueError, match="p_target"):
+        average_dcf([True, False], [1.0, 0.0], p_targets=p_targets)
+
+
+def test_infinite_ratios_are_decided_by_their_sign():
+    y, finite = [True, True, False, False], np.array([50.0, 3.0, -50.0, -9.0])
+    infinite = np.where(abs(finite) == 50, np.inf * finite, finite)
+    for ratios in (infinite, infinite.astype(np.float32), -infinite):
+        sign = np.sign(ratios[0])
+        expected = act_dcf(y, sign * finite, p_target=0.01)
+        assert act_dcf(y, ratios, p_target=0.01) == expected
+        assert average_dcf(y, ratios, p_targets=0.01, actual=True) == expected
+    with pytest.raises(ValueError, match="NaN"):
+        act_dcf(y, [np.nan, 1.0, 0.0, 0.0])

@@ -13,6 +13,7 @@ from skdistort.plda._two_covariance import (
     class_statistics,
     diagonalise,
     em_step,
+    fit_covariances,
     lda_projection,
     log_likelihood,
 )
@@ -156,9 +157,42 @@ def test_lda_with_shrinkage_is_that_of_scikit_learn_on_scaled_features(d, shrink
     n = min(d, 9)
     projection = lda_projection(X, codes, shrinkage=shrinkage)
     directions = projection * residuals.std(axis=0)[:, None]
+    # All there are; the classes do not differ along those past the ninth.
+    np.testing.assert_allclose(directions.T @ shrunk @ directions, np.eye(d), atol=1e-8)
+    directions = directions[:, :n]
     np.testing.assert_allclose(directions.T @ shrunk @ directions, np.eye(n), atol=1e-8)
     np.testing.assert_allclose(
         directions.T @ (means.T @ means / 10) @ directions,
         np.diag(np.sort(ratios)[::-1][:n]),
         atol=1e-8 * ratios.max(),
     )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_shrunk_em_is_maximum_a_posteriori(share):
+    # One dimension: an inverse Wishart prior adds share / (1 - share) times as many classes, and
+    # samples, of the variance that the model starts from.
+    X, codes = draw_classes(4, [3, 2, 3, 9, 4, 2, 7], [1.0], [[3.0]], [[1.0]])
+    counts, means, residuals = class_statistics(X, codes)
+    (mean, between, within), likelihoods = fit_covariances(
+        counts, means, residuals, n_iter=300, shrinkage=share
+    )
+    assert len(likelihoods) == 301
+    pooled = float(np.sum(residuals**2)) / (counts.sum() - len(counts))
+    of_centres = float(means.var(ddof=1)) - pooled * np.mean(1 / counts)
+    if share == 1:
+        np.testing.assert_allclose([between.item(), within.item()], [of_centres, pooled], rtol=1e-5)
+        return
+    weight = share / (1 - share)
+
+    def loss(parameters):
+        m, b, w = parameters[0], *np.exp(parameters[1:])
+        scatter = np.array([[np.sum(residuals**2)]])
+        log_prior = -0.5 * weight * len(counts) * (np.log(b) + of_centres / b)
+        log_prior -= 0.5 * weight * counts.sum() * (np.log(w) + pooled / w)
+        data = counts, means, scatter
+        return -log_likelihood(*data, np.array([m]), np.array([[b]]), np.array([[w]])) - log_prior
+
+    best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-9})
+    found = [mean.item(), between.item(), within.item()]
+    np.testing.assert_allclose(found, [best.x[0], *np.exp(best.x[1:])], rtol=1e-4)

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.fast
 
 properties = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
+# Parallel vectors are one sample under two names.
+ITSELF = "0.999999"
 # Cosines that pairs of small integer vectors have, as decimals that floats cannot hold.
 bounds = st.sampled_from(["-1", "-0.8", "-0.6", "0", "0.1", "0.6", "0.8", "1"])
 
@@ -305,7 +307,7 @@ def test_one_database(n, k, client_threshold, impostor_threshold, n_groups, seed
             impostor_threshold=float(impostor_threshold),
             groups=groups,
         ),
-        true_neighbours(Z, Z, k, lowest=client_threshold, allowed=allowed),
+        true_neighbours(Z, Z, k, client_threshold, ITSELF, allowed=allowed),
         true_neighbours(Z, Z, k, highest=impostor_threshold, allowed=allowed),
     )
 
@@ -326,7 +328,7 @@ def test_two_databases(n, n_impostors, k, client_threshold, impostor_threshold, 
             impostor_threshold=float(impostor_threshold),
             groups=groups,
         ),
-        true_neighbours(Z, Z, k, lowest=client_threshold, allowed=allowed),
+        true_neighbours(Z, Z, k, client_threshold, ITSELF, allowed=allowed),
         true_neighbours(Z, others, k, lowest=impostor_threshold),
     )
 
@@ -338,7 +340,7 @@ def test_by_class(n, n_classes, k, n_groups, seed):
     y = np.array(list("fbeadc"))[draw_groups(n, n_classes, seed)]
     check_selection(
         lambda: select_by_class(Z, y, k, groups=groups),
-        true_neighbours(Z, Z, k, allowed=lambda i, j: y[i] == y[j] and allowed(i, j)),
+        true_neighbours(Z, Z, k, "-1", ITSELF, allowed=lambda i, j: y[i] == y[j] and allowed(i, j)),
         true_neighbours(Z, Z, k, allowed=lambda i, j: y[i] != y[j]),
     )
 
@@ -400,3 +402,27 @@ def test_errors_of_the_other_selections_tell_what_is_missing():
 def test_selections_refuse(select, message):
     with pytest.raises(ValueError, match=message):
         select(np.eye(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_sample_is_its_own_client(dtype):
+    # Every third one is there twice, at another level and rounded otherwise.
+    X = random_vectors(30, d=12, dtype=dtype)
+    twins = np.arange(0, 30, 3)
+    Z = np.concatenate([X, (X[twins] * np.float32(0.3)).astype(np.float32).astype(dtype)])
+    y = np.arange(30) % 3
+    y = np.concatenate([y, y[twins]])
+    for anchors, clients, _ in (
+        select_clients_and_impostors(Z, 5, client_threshold=-1.0),
+        select_from_two_databases(Z, -X, 5, client_threshold=-1.0),
+        select_by_class(Z, y, 5),
+    ):
+        assert len(anchors) == 40
+        recordings = np.concatenate([np.arange(30), twins])
+        assert (recordings[clients] != recordings[anchors][:, None]).all()
+
+
+def test_in_one_dimension_all_that_agree_in_sign_are_clients():
+    anchors, clients, _ = select_clients_and_impostors([[1.0], [2.0], [-3.0], [-4.0]], 1)
+    assert clients[:, 0].tolist() == [1, 0, 3, 2]
+    assert anchors.tolist() == [0, 1, 2, 3]

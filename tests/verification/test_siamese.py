@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from support.backends import TINY_VERIFIER
 
 from skdistort import SiameseVerifier
+from skdistort.exceptions import InputMismatchError
 from skdistort.metrics import equal_error_rate
 
 HOLDING = {"validation_fraction": 0.1, "client_threshold": 0.5}
@@ -53,6 +54,55 @@ def test_pair_scores_agree_with_trials_and_are_symmetric(fitted, digits):
     np.testing.assert_allclose(fitted.score_trials(X, left, right), scores, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(fitted.pair_score(X[right], X[left]), scores, rtol=1e-4, atol=1e-5)
     assert np.ptp(scores) > 0.01
+
+
+@pytest.mark.parametrize("still", [0.0, 7.0, "bands"])
+def test_sound_that_does_not_vary_is_refused_by_index(still, fitted, digits):
+    X = digits[0][300:340].reshape(-1, 8, 8).copy()
+    X[[3, 11]] = np.linspace(0, 9, 8)[:, None] if still == "bands" else still
+    message = r"2 sample\(s\) of X vary along no row.* 3, 11\. Silence"
+    with pytest.raises(InputMismatchError, match=message) as error:
+        SiameseVerifier(epochs=1, **TINY_VERIFIER).fit(X)
+    assert error.value.sample == 3
+    # Where all pixels are equal, that is what is said of later samples.
+    later = "vary along no row" if still == "bands" else "is blank"
+    flat = X.reshape(-1, 64)
+    for refused, sample in (
+        (lambda: clone(fitted).fit(X[20:], impostor_database=X[:20]), 3),
+        (lambda: fitted.transform(flat), 3),
+        (lambda: fitted.pair_score(flat[3:4], flat[11:12]), 0),
+    ):
+        with pytest.raises(InputMismatchError, match=later) as error:
+            refused()
+        assert error.value.sample == sample
+
+
+def test_counts_its_anchors_and_takes_no_copy_for_a_client(digits):
+    X, _ = digits
+    verifier = SiameseVerifier(epochs=1, random_state=0, client_threshold=0.9, **TINY_VERIFIER)
+    n_anchors = verifier.fit(X[:60]).n_anchors_
+    assert 0 < n_anchors < 60
+    # The same recordings again: no more samples have a client than had one before.
+    Z = X[:60] - X[:60].mean(axis=0)
+    twice = np.concatenate([X[:60], X[:60]])
+    assert verifier.fit(X[:60], selection_vectors=Z).n_anchors_ * 2 == (
+        verifier.fit(twice, selection_vectors=np.concatenate([Z, Z])).n_anchors_
+    )
+
+
+def test_models_of_several_samples(fitted, digits):
+    X = digits[0][300:312]
+    models = np.array([1, 0, 1, 2, 2, 2])
+    scores = fitted.score_models(X[:6], models, X[6:])
+    assert scores.shape == (3, 6)
+    for model, row in enumerate(scores):
+        rows = np.flatnonzero(models == model)
+        if fitted.mode == "double":
+            expected = [fitted.pair_score(X[rows], X[[j] * len(rows)]).mean() for j in range(6, 12)]
+        else:
+            mean = fitted.transform(X[rows]).mean(axis=0)
+            expected = fitted.transform(X[6:]) @ mean / np.linalg.norm(mean)
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_trials_encode_each_sample_once(fitted, digits, monkeypatch):
@@ -230,3 +280,29 @@ def test_warm_start_refuses_another_mode(digits):
     # Its embeddings are not of unit length: their products would be no cosines.
     with pytest.raises(ValueError, match="warm_start=True needs"):
         verifier.set_params(mode="triple").fit(X[:60])
+
+
+@pytest.mark.backend
+def test_learns_from_changed_spectrograms(digits):
+    X, y = digits
+    verifier = SiameseVerifier(epochs=5, random_state=0, augmentation="speech", **TINY_VERIFIER)
+    images = X.reshape(-1, 8, 8)
+    scores = [
+        verifier.set_params(learning_rate=rate).fit(images[:300]).score(images[300:], y[300:])
+        for rate in (1e-9, 1e-2)
+    ]
+    assert scores[1] > scores[0] + 0.04
+    plain = clone(verifier).set_params(augmentation=None).fit(images[:300])
+    assert plain.history_["loss"] != verifier.history_["loss"]
+
+
+@pytest.mark.parametrize("mode", ["triple", "double"])
+def test_crops_of_samples(mode, digits):
+    images = digits[0][:120].reshape(-1, 8, 8)
+    verifier = SiameseVerifier(mode=mode, epochs=1, random_state=0, **TINY_VERIFIER).fit(images)
+    crops = [np.concatenate([images[:, :, s : s + 4]] * 2, axis=2)[:20] for s in (0, 4)]
+    mean = np.mean([verifier.transform(crop) for crop in crops], axis=0)
+    if mode == "triple":
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    found = verifier.set_params(n_crops=2).transform(images[:20])
+    np.testing.assert_allclose(found, mean, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,8 @@ from scipy.special import log_softmax
 from sklearn.datasets import load_digits
 from support.backends import evaluate, gradients, properties
 
-from skdistort.losses import am_softmax_loss, cross_entropy
+from skdistort.audio import SpeechAugmentation
+from skdistort.losses import aam_softmax_loss, am_softmax_loss, cross_entropy
 from skdistort.verification import SoftmaxEmbedder
 from skdistort.verification._softmax import CosineLogits
 
@@ -67,8 +68,33 @@ def test_am_softmax_gradients_are_finite_at_certainty():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.fast
 @pytest.mark.backend
-@pytest.mark.parametrize("loss", ["softmax", "am_softmax"])
+@properties
+@given(seeds, st.floats(1, 40), st.floats(0, 1))
+def test_aam_softmax_is_its_formula(seed, scale, margin):
+    labels, cosines = make_cosines(seed)
+    logits = np.float64(cosines)
+    own = np.arange(5), labels
+    angles = np.arccos(logits[own])
+    beyond = logits[own] - margin * np.sin(margin)
+    logits[own] = np.where(angles + margin < np.pi, np.cos(angles + margin), beyond)
+    expected = -log_softmax(scale * logits, axis=1)[own]
+    values = evaluate(aam_softmax_loss, labels, cosines, scale=scale, margin=margin)
+    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.fast
+@pytest.mark.backend
+@pytest.mark.parametrize("cosine", [1.0, -1.0])
+def test_aam_softmax_gradients_are_finite_at_certainty(cosine):
+    labels = np.array([0])
+    (gradient,) = gradients(lambda c: aam_softmax_loss(labels, c), np.float32([[cosine, -cosine]]))
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("loss", ["softmax", "am_softmax", "aam_softmax"])
 def test_learns(loss, digits):
     X, y = digits
     embedder = SoftmaxEmbedder(loss=loss, epochs=6, **SMALL)
@@ -130,3 +156,31 @@ def test_bad_input_before_training(change, y, message, digits, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("trained"))
     with pytest.raises(ValueError, match=message):
         SoftmaxEmbedder(**{**SMALL, **change}).fit(digits[0][:20], y)
+
+
+def test_augmentation_changes_what_is_learned_from(digits):
+    X, y = digits
+    images = X[:120].reshape(-1, 8, 8)
+    params = {"epochs": 2, **SMALL}
+    losses = [
+        SoftmaxEmbedder(augmentation=augmentation, **params).fit(images, y[:120]).history_["loss"]
+        for augmentation in (None, SpeechAugmentation(), "speech", SpeechAugmentation(noise=1.0))
+    ]
+    # One that changes nothing draws another seed for the batches, and so do all of them.
+    assert len({tuple(loss) for loss in losses}) == 4
+    search = SoftmaxEmbedder(augmentation=SpeechAugmentation())
+    assert search.set_params(augmentation__crop=0.5).augmentation.crop == 0.5
+    with pytest.raises(ValueError, match="'crop' parameter of augmentation"):
+        SoftmaxEmbedder(augmentation=SpeechAugmentation(crop=2.0)).fit(images, y[:120])
+
+
+def test_crops_are_embedded_by_their_mean(digits):
+    X, y = digits
+    embedder = SoftmaxEmbedder(epochs=1, **SMALL).fit(X[:100], y[:100])
+    images = X[100:110].reshape(-1, 8, 8)
+    halves = [np.concatenate([images[:, :, s : s + 4]] * 2, axis=2) for s in (0, 2, 4)]
+    mean = np.mean([embedder.transform(half) for half in halves], axis=0)
+    found = embedder.set_params(n_crops=3).transform(images)
+    np.testing.assert_allclose(
+        found, mean / np.linalg.norm(mean, axis=1, keepdims=True), rtol=1e-4, atol=1e-5
+    )

@@ -9,12 +9,14 @@ from ._decoder import build_decoder
 from ._encoder import build_encoder
 from ._layers import PixelScaling, SelfAttentivePooling, UnitLength, scale_pixels
 from ._pair_head import build_pair_head
+from ._torch_module import TorchModule
 from ._unet import build_unet
 from ._vgg import build_vgg_encoder
 
 __all__ = [
     "PixelScaling",
     "SelfAttentivePooling",
+    "TorchModule",
     "UnitLength",
     "build_decoder",
     "build_encoder",

@@ -14,6 +14,7 @@ from .._backend import keras
 from ..exceptions import InputMismatchError
 from ..images._layout import row_multiple
 from ._pool import ModelPool, architecture
+from ._torch_module import held_modules, modules_at_hand
 
 _PREDICTORS = ModelPool(8)
 
@@ -32,14 +33,20 @@ class StoredNetwork:
         The model's architecture, in Keras's JSON.
     weights : list of ndarray
         Its weights, in the order of ``model.get_weights()``.
+    held : sequence of HeldModule
+        Torch modules that it runs, whose code the configuration does not have.
     """
 
+    held = ()
     # What is made when it is first asked for, and left out of pickles.
     _model = _architecture = _distribution = None
 
     def __init__(self, model):
         self.config = without_compilation(model.to_json())
         self.weights = model.get_weights()
+        held = held_modules(model)
+        if held:
+            self.held = held
 
     @property
     def model(self):
@@ -64,7 +71,8 @@ class StoredNetwork:
         keras.Model
             A model of its own, with the stored weights.
         """
-        model = keras.models.model_from_json(self.config)
+        with modules_at_hand(self.held):
+            model = keras.models.model_from_json(self.config)
         model.set_weights(self.weights)
         return model
 
@@ -137,7 +145,8 @@ class StoredNetwork:
         return SimpleNamespace(model=model, weights=self.weights)
 
     def __getstate__(self):
-        return {"config": self.config, "weights": self.weights}
+        state = {"config": self.config, "weights": self.weights}
+        return {**state, "held": self.held} if self.held else state
 
 
 def refuse_bad_weights(weights):

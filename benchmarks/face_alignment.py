@@ -44,6 +44,8 @@ def main():
     parser.add_argument("--step", type=int, default=6)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
+    # In the photos of LFW the person whom the folder names is in the middle.
+    parser.add_argument("--face", default="central", choices=("largest", "central"))
     options = parser.parse_args()
     files, y = choose_photos(
         ImageFolder(options.photos),
@@ -52,7 +54,7 @@ def main():
         options.step,
         options.skip,
     )
-    aligner = FaceAligner(n_jobs=options.jobs)
+    aligner = FaceAligner(face=options.face, n_jobs=options.jobs)
     aligner.transform(files[:2])
     (X, usable), cpu, wall = timed(aligner.transform_usable, files)
     y = y[usable]

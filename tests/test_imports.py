@@ -170,7 +170,8 @@ def test_benchmarks_and_examples_use_public_names():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and is_private(node.attr):
                 own = isinstance(node.value, ast.Name) and node.value.id == "self"
-                if not own:
+                # How a forked process ends, whatever its name looks like.
+                if not own and ast.unparse(node) != "os._exit":
                     wrong.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
     assert not wrong, "\n".join(wrong)
 
@@ -220,4 +221,4 @@ def test_one_place_imports_a_backend_itself():
         for _, name in imported_names(path, "")
         if name.partition(".")[0] in ("torch", "jax", "tensorflow")
     }
-    assert found == {"networks/_torch_layers.py", "networks/_torch_steps.py"}
+    assert found == {f"networks/_torch_{part}.py" for part in ("layers", "steps")}

@@ -27,8 +27,12 @@ from ..verification import SiameseVerifier, SoftmaxEmbedder
 # What learns F. To compare its embeddings by their distance has to mean something.
 _LEARNERS = TripletEmbedder, SoftmaxEmbedder, SiameseVerifier
 _KINDS = (
-    "None, a TripletEmbedder, SoftmaxEmbedder or SiameseVerifier, a FrozenEstimator of one, a Keras "
-    "model or layer, a torch.nn.Module, or the path of a .keras or .onnx file"
+    "None, a TripletEmbedder, SoftmaxEmbedder or SiameseVerifier, a FrozenEstimator of one, a "
+    "Keras model or layer, a torch.nn.Module, or the path of a .keras or .onnx file"
+)
+_RESIZING_TORCH = (
+    ". Of another size, torch.nn.Sequential(torch.nn.Upsample((HEIGHT, WIDTH), mode='bilinear'), "
+    "module) takes them"
 )
 # How far apart embeddings may be that rounding alone makes differ, in their largest component.
 _SAME = 1e-2
@@ -81,12 +85,6 @@ def check_embedder(embedder, image_shape):
     try:
         _ = StoredNetwork(model).model
     except Exception as error:
-        if _wraps_torch(model):
-            raise ValueError(
-                "embedder holds a keras.layers.TorchModuleWrapper, whose configuration is a "
-                "pickle: take skdistort.networks.TorchModule(module) in its place, which gives the "
-                "module images with channels first, or give the torch module itself."
-            ) from error
         raise ValueError(
             "embedder cannot be rebuilt from its configuration; a layer or model of your own needs "
             "get_config and keras.saving.register_keras_serializable, a Lambda layer has to become "
@@ -134,13 +132,9 @@ def try_embedder(embedder, images):
                 ) from error
         stored = embedder.estimator.network_
         embeddings = stored.predict(images, len(images))
-        model = stored.rebuild()
     else:
         model = _as_model(embedder, images.shape[1:])
-        given, alone = (
-            np.asarray(model.predict_on_batch(some), dtype=np.float32)
-            for some in (images, images[:1])
-        )
+        given, alone = (_apply(model, some) for some in (images, images[:1]))
         _compare_embeddings(
             given[:1],
             alone,
@@ -156,7 +150,8 @@ def try_embedder(embedder, images):
             "get_config leaves out a parameter",
         )
     _refuse_constant(embeddings, images)
-    if not _has_gradient(model, images):
+    # A copy: what is tried so is frozen.
+    if not _has_gradient(stored.rebuild(), images):
         raise ValueError(
             "embedder has no gradient: its embeddings do not change with small changes of the "
             "images, so that no generator can learn from it. Does a layer round or compare?"
@@ -199,6 +194,12 @@ def fit_embedder(embedder, images, y, *, defaults):
     if isinstance(embedder, FrozenEstimator):
         return embedder.estimator.network_
     return StoredNetwork(_as_model(embedder, images.shape[1:]))
+
+
+def _apply(model, images):
+    """Apply a network of the user's; to predict, Keras on JAX would take its arrays away."""
+    found = model(keras.ops.convert_to_tensor(images), training=False)
+    return np.asarray(keras.ops.convert_to_numpy(found), dtype=np.float32)
 
 
 def _compare_embeddings(given, again, what):
@@ -275,6 +276,15 @@ def _as_model(embedder, image_shape):
     """Make a functional model, on images of that shape, of what computes embeddings."""
     layer = _as_layer(embedder, image_shape)
     inputs = keras.layers.Input(image_shape)
+    wanted = _input_shape(layer)
+    # A Sequential model takes others, too, as long as it has no weights that do not fit.
+    if wanted is not None and any(
+        n not in (None, m) for n, m in zip(wanted, image_shape, strict=True)
+    ):
+        raise ValueError(
+            f"embedder takes images of shape {wanted}, X has {image_shape}"
+            f"{_resizing(wanted, image_shape)}."
+        )
     try:
         try:
             outputs = layer(inputs, training=False)
@@ -282,9 +292,9 @@ def _as_model(embedder, image_shape):
             outputs = layer(inputs)
     # What does not fit, a torch module and each of Keras's backends tell in their own way.
     except Exception as error:
+        hint = _RESIZING_TORCH if isinstance(layer, TorchModule) else ""
         raise ValueError(
-            f"embedder does not take images of shape {image_shape}, which X has"
-            f"{_resizing(layer, image_shape)}: {error}"
+            f"embedder does not take images of shape {image_shape}, which X has{hint}: {error}"
         ) from error
     if not isinstance(outputs, keras.KerasTensor):
         raise ValueError(f"embedder must give one vector an image{_choosing(layer, outputs)}.")
@@ -301,6 +311,12 @@ def _as_model(embedder, image_shape):
 def _as_layer(embedder, image_shape):
     """Make a Keras layer of what computes embeddings: a module, or what is in a file."""
     if isinstance(embedder, keras.layers.Layer):
+        if _wraps_torch(embedder):
+            raise ValueError(
+                "embedder holds a keras.layers.TorchModuleWrapper, whose configuration is a "
+                "pickle: skdistort.networks.TorchModule(module) takes its place, and gives the "
+                "module images with channels first."
+            )
         return embedder
     if is_torch_module(embedder):
         return TorchModule(embedder)
@@ -330,21 +346,21 @@ def _load_onnx(model, image_shape):
     return load_onnx(model, image_shape=image_shape)
 
 
-def _resizing(layer, image_shape):
+def _input_shape(layer):
+    """Give the shape of the images that a model of one input wants; None where that is open."""
+    shape = getattr(layer, "input_shape", None) if isinstance(layer, keras.Model) else None
+    return shape[1:] if isinstance(shape, tuple) and len(shape) == 4 else None
+
+
+def _resizing(wanted, image_shape):
     """Say how a network of another size takes these images."""
-    shape = getattr(layer, "input_shape", None) if layer.built else None
-    if isinstance(layer, TorchModule) or not isinstance(shape, tuple) or len(shape) != 4:
-        height, width, channels = "HEIGHT", "WIDTH", image_shape[2]
-    else:
-        height, width, channels = shape[1:]
-    if channels != image_shape[2]:
-        return f". It takes images of {channels} channels, X has {image_shape[2]}"
-    if (height, width) == image_shape[:2]:
+    if wanted[2] != image_shape[2]:
+        if (wanted[2], image_shape[2]) == (3, 1):
+            return ": np.repeat(X.reshape(len(X), height, width, 1), 3, axis=3) makes grey coloured"
         return ""
-    module = "skdistort.networks.TorchModule(module)" if isinstance(layer, TorchModule) else None
     return (
-        f". keras.Sequential([keras.layers.Input({image_shape}), keras.layers.Resizing({height}, "
-        f"{width}), {module or 'embedder'}]) takes them in another size"
+        f": keras.Sequential([keras.layers.Input({image_shape}), "
+        f"keras.layers.Resizing{wanted[:2]}, embedder]) takes them in that size"
     )
 
 

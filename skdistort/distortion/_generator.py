@@ -69,13 +69,15 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
     Parameters
     ----------
-    embedder : TripletEmbedder, FrozenEstimator, keras model or layer, or None, default=None
+    embedder : estimator, keras model or layer, torch module, path or None, default=None
         The embedder F. None trains a :class:`TripletEmbedder` on the data given to ``fit``, with
-        the labels if there are any, and a ``TripletEmbedder`` is cloned and trained so; wrap a
-        fitted one in :class:`sklearn.frozen.FrozenEstimator` to use it as it is. A Keras model
-        or layer takes images ``(n, height, width, channels)`` in the units of `X` and is used as
-        it is, in inference mode; Keras has to be able to rebuild it from its configuration, and
-        `alpha` takes its embeddings to have unit length.
+        the labels if there are any; a ``TripletEmbedder``, :class:`SoftmaxEmbedder` or
+        :class:`SiameseVerifier` is cloned and trained so; wrap a fitted one in
+        :class:`sklearn.frozen.FrozenEstimator` to use it as it is. A Keras model or layer, or the
+        path of a ``.keras`` or ``.onnx`` file, takes images ``(n, height, width, channels)`` in the
+        units of `X` and is used as it is, in inference mode; so is, with the PyTorch backend, a
+        ``torch.nn.Module``, which takes ``(n, channels, height, width)``. `alpha` takes embeddings
+        to have unit length. The user guide's page on embedders has more.
     alpha : float, default=0.2
         Margin of the embedding term: squared embedding distance that costs nothing.
     pi_emb : float, default=0.5

@@ -26,8 +26,9 @@ _MULTIPLE = 32
 _STRIDE = 4
 # Below it, nothing is called a face, whatever is asked for later.
 _LEAST_CONFIDENCE = 0.1
-# Boxes that share more than this of their union are of one face.
-_OVERLAP = 0.3
+# Boxes that share more than this of their union are of one face; more than this, they tell of the
+# same places.
+_OVERLAP, _AGREEMENT = 0.3, 0.5
 # Maps of confidence, height and width, place within a pixel, and five points.
 _CHANNELS = 1, 2, 2, 10
 
@@ -146,25 +147,33 @@ def _decode(heat, sizes, offsets, points):
     place = np.column_stack([columns, rows]) + offsets[::-1, rows, columns].T + 0.5
     first = _STRIDE * place - size / 2
     parts = points[:, rows, columns].T.reshape(-1, 5, 2)[:, :, ::-1].astype(np.float64)
-    boxes = np.column_stack([first, first + size])
-    kept = _without_repetition(boxes, confidences)
     found = first[:, None] + parts * size[:, None]
-    return Faces(boxes[kept], confidences[kept], found[kept])
+    return _merge(Faces(np.column_stack([first, first + size]), confidences, found))
 
 
-def _without_repetition(boxes, confidences):
-    """List the boxes that overlap with none of a higher confidence, the surest first."""
+def _merge(faces):
+    """Keep each face once, at its surest, its points where all who saw it see them on average."""
+    boxes, confidences, points = faces
     left = np.argsort(-confidences, kind="stable")
-    kept = []
+    kept, merged = [], []
     while len(left):
-        first, left = left[0], left[1:]
+        first = left[0]
+        shared = _overlaps(boxes[first], boxes[left])
+        # The surest one at least.
+        agreeing = left[shared > _AGREEMENT]
         kept.append(first)
-        low = np.maximum(boxes[first, :2], boxes[left, :2])
-        high = np.minimum(boxes[first, 2:], boxes[left, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        areas = [np.prod(boxes[i, 2:] - boxes[i, :2], axis=-1) for i in (first, left)]
-        left = left[shared < _OVERLAP * (areas[0] + areas[1] - shared)]
-    return np.array(kept, dtype=np.intp)
+        merged.append(np.average(points[agreeing], axis=0, weights=confidences[agreeing]))
+        left = left[shared <= _OVERLAP]
+    rows = np.array(kept, dtype=np.intp)
+    return Faces(boxes[rows], confidences[rows], np.reshape(merged, (len(kept), 5, 2)))
+
+
+def _overlaps(box, boxes):
+    """Tell which share of its union with a box each box has in common with it."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    areas = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return shared / (areas - shared)
 
 
 def open_session(path: FilePath | None = None) -> Any:

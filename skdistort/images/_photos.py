@@ -178,7 +178,9 @@ def import_pillow():
 
     Returns
     -------
-    Image, ImageOps : module
+    Image : module
+        Of Pillow.
+    ImageOps : module
         Of Pillow.
 
     Raises

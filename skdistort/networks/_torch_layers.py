@@ -19,7 +19,7 @@ _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _KERNEL = (3, 2, 0, 1)
 
 
-class _Convolution(layers.Conv2D):
+class _Convolution(keras.layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         """Convolve a view of the input, without copies."""
         if self.data_format != "channels_last" or not _pads_alike(self):
@@ -39,7 +39,7 @@ def _pads_alike(layer):
     return layer.padding == "valid" or (layer.padding == "same" and max(layer.strides) == 1)
 
 
-class _Upsampling(layers.Conv2DTranspose):
+class _Upsampling(keras.layers.Conv2DTranspose):
     def call(self, inputs):
         """Convolve a view of the input, where nothing is to be cut off."""
         if self.data_format != "channels_last" or not self._covers_once():
@@ -58,7 +58,7 @@ class _Upsampling(layers.Conv2DTranspose):
         return plain and tuple(self.kernel_size) == tuple(self.strides)
 
 
-class _MaxPooling(layers.MaxPooling2D):
+class _MaxPooling(keras.layers.MaxPooling2D):
     def call(self, inputs):
         """Pool a view of the input; a window that is cut at the end is smaller."""
         if self.data_format != "channels_last" or not self._tiles():
@@ -75,7 +75,7 @@ class _MaxPooling(layers.MaxPooling2D):
         return tiles and (self.padding == "valid" or max(self.pool_size) <= 2)
 
 
-class _BatchNormalization(layers.BatchNormalization):
+class _BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         """Normalise in one operation."""
         last = self.axis in (-1, inputs.ndim - 1) and inputs.ndim in (2, 4)

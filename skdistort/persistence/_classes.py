@@ -20,7 +20,6 @@ _ESTIMATORS = {
     "skdistort.distortion": {"DistortionGenerator"},
     "skdistort.embedding": {"TripletEmbedder"},
     "skdistort.faces": {"FaceAligner"},
-    "skdistort.fusion": {"ScoreFusion"},
     "skdistort.fusion": {"IsotonicCalibration", "ScoreFusion"},
     "skdistort.images": {"ImageAugmentation"},
     "skdistort.ivector": {"IVectorExtractor", "UniversalBackgroundModel"},

@@ -38,11 +38,13 @@ class Encoder:
         The networks, each once however often it is held.
     refusals : list of str
         Why a decoder that trusts nothing would refuse, once for each reason.
+    modules : list of str
+        Torch modules whose code a decoder has to be given.
     """
 
     def __init__(self, *, with_keys=False):
         self._with_keys = with_keys
-        self.arrays, self.networks, self.refusals = [], [], []
+        self.arrays, self.networks, self.refusals, self.modules = [], [], [], []
         self._n_bytes = 0
         self._numbers = {}
         self._encoders = {
@@ -167,6 +169,10 @@ class Encoder:
             try:
                 if isinstance(value, networks.StoredNetwork):
                     return self._encode_network(value, where, networks)
+                if networks.is_torch_module(value):
+                    name, state = networks.describe_module(value)
+                    self.modules.append(name)
+                    return {"type": "module", "state": self._encode_dict(state, where)}
                 if networks.is_keras_object(value):
                     config, weights = networks.describe_keras_object(value)
                     networks.check_config(config)
@@ -197,8 +203,13 @@ class Encoder:
             networks.check_config(config)
             self._note_refusal(networks.check_config, config)
             self._numbers[id(network)] = len(self.networks)
-            weights = self._encode_items(network.weights, where)
-            self.networks.append({"config": config, "weights": weights})
+            node = {"config": config, "weights": self._encode_items(network.weights, where)}
+            if network.held:
+                if len(network.held) > 1:
+                    raise ValueError("it runs several torch modules: put them into one")
+                self.modules += [type(held.module).__qualname__ for held in network.held]
+                node["probe"] = self._encode_array(networks.probe(network), where)
+            self.networks.append(node)
         return {"type": "network", "number": self._numbers[id(network)]}
 
 
@@ -213,6 +224,13 @@ class Decoder:
         The bytes of the arrays.
     trusted : sequence of type or callable
         Classes that may be named beside those of the lists, and functions of Keras networks.
+    embedder : torch.nn.Module or None, default=None
+        The code of the embedder, where that is a torch module.
+
+    Attributes
+    ----------
+    embedder_wanted : bool
+        Whether something needed that code.
 
     Raises
     ------
@@ -221,8 +239,9 @@ class Decoder:
         an encoder's.
     """
 
-    def __init__(self, networks, payload, trusted):
+    def __init__(self, networks, payload, trusted, embedder=None):
         self._payload, self._trusted = payload, trusted
+        self._embedder, self._held, self.embedder_wanted = embedder, {}, False
         self._decoders = {
             "RandomState": lambda node: _random_state(*self.decode(node["state"])),
             "array": self._decode_array,
@@ -232,6 +251,7 @@ class Decoder:
             "estimator": self._decode_estimator,
             "float": lambda node: float(node["value"]),
             "keras": self._decode_keras,
+            "module": self._decode_module,
             "network": lambda node: self._networks[node["number"]],
             "number": lambda node: _read_dtype(node["dtype"]).type,
             "objects": self._decode_objects,
@@ -307,14 +327,37 @@ class Decoder:
     def _decode_keras(self, node):
         from . import _networks as networks
 
-        networks.check_config(node["config"], self._trusted)
-        return networks.build_keras_object(node["config"], self.decode(node["weights"]))
+        config = node["config"]
+        networks.check_config(config, self._trusted)
+        held = self._hold(config, networks)
+        return networks.build_keras_object(config, self.decode(node["weights"]), held)
 
     def _decode_network(self, node):
         from . import _networks as networks
 
-        networks.check_config(node["config"], self._trusted)
-        return networks.make_stored_network(node["config"], self.decode(node["weights"]))
+        config = node["config"]
+        networks.check_config(config, self._trusted)
+        held = self._hold(config, networks)
+        network = networks.make_stored_network(config, self.decode(node["weights"]), held)
+        if held:
+            networks.check_probe(network, self._decode_array(node["probe"]))
+        return network
+
+    def _decode_module(self, node):
+        from . import _networks as networks
+
+        module = self._hold_one(None, networks).module
+        return networks.make_module(module, self.decode(node["state"]))
+
+    def _hold(self, config, networks):
+        """Give the torch modules that a configuration names."""
+        return [self._hold_one(name, networks) for name in networks.named_modules(config)]
+
+    def _hold_one(self, name, networks):
+        self.embedder_wanted = True
+        if name not in self._held:
+            self._held[name] = networks.hold(self._embedder, name)
+        return self._held[name]
 
 
 def _metadata_requests(routed):

@@ -8,14 +8,27 @@ computes, before Keras sees it. The file itself is the matter of :mod:`skdistort
 import json
 import warnings
 
+import numpy as np
+
 from .._backend import keras
 
 # Registers the layers in `_OUR_LAYERS`, without which Keras would look for them by module.
-from ..networks import PixelScaling, SelfAttentivePooling, UnitLength
+from ..networks import PixelScaling, SelfAttentivePooling, TorchModule, UnitLength
 from ..networks._stored import StoredNetwork, refuse_bad_weights, without_compilation
+from ..networks._torch_module import (
+    HeldModule,
+    copy_module,
+    is_torch_module,
+    modules_at_hand,
+    set_state,
+    state_of,
+)
 from ..onnx._layers import LAYERS as _ONNX_LAYERS
 
-_OUR_LAYERS = (PixelScaling, SelfAttentivePooling, UnitLength, *_ONNX_LAYERS)
+_OUR_LAYERS = (PixelScaling, SelfAttentivePooling, TorchModule, UnitLength, *_ONNX_LAYERS)
+
+# How far apart results may be that rounding alone makes differ, to the largest of them.
+_SAME = 1e-3
 
 # A list of what is harmless, not of what is known to do harm (Lambda, TorchModuleWrapper, JaxLayer,
 # FlaxLayer, TFSMLayer, lookups that read a vocabulary): later releases of Keras add layers.
@@ -103,7 +116,7 @@ def describe_keras_object(layer):
     return without_compilation(config), layer.get_weights()
 
 
-def build_keras_object(config, weights):
+def build_keras_object(config, weights, held=()):
     """Build a layer or model from a description that :func:`check_config` has passed.
 
     Parameters
@@ -112,6 +125,8 @@ def build_keras_object(config, weights):
         Keras's JSON.
     weights : list of ndarray
         Its weights.
+    held : sequence of HeldModule, default=()
+        The torch modules that it names.
 
     Returns
     -------
@@ -123,13 +138,14 @@ def build_keras_object(config, weights):
     ValueError
         If a weight is NaN or infinite.
     """
-    layer = keras.saving.deserialize_keras_object(json.loads(config))
+    with modules_at_hand(held):
+        layer = keras.saving.deserialize_keras_object(json.loads(config))
     refuse_bad_weights(weights)
     layer.set_weights(weights)
     return layer
 
 
-def make_stored_network(config, weights):
+def make_stored_network(config, weights, held=()):
     """Put a network together from a description that :func:`check_config` has passed.
 
     Parameters
@@ -138,6 +154,8 @@ def make_stored_network(config, weights):
         Keras's JSON.
     weights : list of ndarray
         Its weights.
+    held : sequence of HeldModule, default=()
+        The torch modules that it names.
 
     Returns
     -------
@@ -152,7 +170,152 @@ def make_stored_network(config, weights):
     refuse_bad_weights(weights)
     network = StoredNetwork.__new__(StoredNetwork)
     network.config, network.weights = config, weights
+    if held:
+        network.held = held
     return network
+
+
+def describe_module(module):
+    """Describe a torch module by its numbers; its code is no part of it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    Returns
+    -------
+    name : str
+        What to call it in messages.
+    state : dict of str to ndarray
+        Parameters and buffers.
+    """
+    return type(module).__qualname__, state_of(module)
+
+
+def make_module(module, state):
+    """Make a torch module of one that has the code, and the numbers of a description.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module, which stays as it is.
+    state : dict of str to ndarray
+        Parameters and buffers.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module, in inference mode.
+
+    Raises
+    ------
+    ValueError
+        If it has other parameters or buffers, or one in the file is NaN or infinite.
+    """
+    refuse_bad_weights(list(state.values()))
+    made = copy_module(module)
+    set_state(made, state)
+    return made
+
+
+def named_modules(config):
+    """List by which names a configuration knows torch modules.
+
+    Parameters
+    ----------
+    config : str
+        Keras's JSON.
+
+    Returns
+    -------
+    list of str
+        The names, each once.
+    """
+    own = _registered_name(TorchModule)
+    nodes = [node for node in _walk(json.loads(config)) if isinstance(node, dict)]
+    found = [node["config"]["held"] for node in nodes if node.get("registered_name") == own]
+    return sorted({str(name) for name in found})
+
+
+def hold(module, name):
+    """Give a torch module the name that a configuration knows it by.
+
+    Parameters
+    ----------
+    module : object
+        What the user gave.
+    name : str or None
+        The name; None gives it one.
+
+    Returns
+    -------
+    HeldModule
+        A copy of the module, in inference mode.
+
+    Raises
+    ------
+    ValueError
+        If it is no torch module, none was given, or it cannot be copied.
+    """
+    if not is_torch_module(module):
+        seen = "" if module is None else f", not a {type(module).__name__}"
+        raise ValueError(
+            "it has the weights of an embedder and not its code, which is a torch module: "
+            f"load(path, embedder=module) takes that{seen}"
+        )
+    return HeldModule(copy_module(module), name)
+
+
+def probe(network):
+    """Apply a network to a few images that are always the same.
+
+    Parameters
+    ----------
+    network : StoredNetwork
+        A network of images.
+
+    Returns
+    -------
+    ndarray of shape (4, m), float32
+        Results for noise, of pixels from 0 to 1 and from 0 to 255.
+    """
+    # Of its own: what predicts is shared by all networks of that name, whoever gave their code.
+    model = network.rebuild()
+    model.trainable = False
+    images = np.random.RandomState(0).uniform(size=(2, *model.input_shape[1:]))
+    images = np.float32(np.concatenate([images, 255 * images]))
+    return np.asarray(model.predict_on_batch(images), dtype=np.float32)
+
+
+def check_probe(network, expected):
+    """Check that the code that was given is that of the network which was saved.
+
+    Parameters
+    ----------
+    network : StoredNetwork
+        The network, with the module that was given.
+    expected : ndarray of shape (4, m)
+        What :func:`probe` gave when it was saved.
+
+    Raises
+    ------
+    ValueError
+        If it gives something else.
+    """
+    try:
+        found = probe(network)
+    # What a module of other code does with these weights nobody lists.
+    except Exception as error:
+        raise ValueError(f"embedder is another module than the one saved: {error}") from error
+    scale = float(np.abs(expected).max())
+    same = found.shape == expected.shape
+    difference = float(np.abs(found - expected).max()) if same else np.inf
+    if difference > _SAME * scale:
+        raise ValueError(
+            "embedder is another function than the one saved, with the same weights: of F(X), at "
+            f"most {scale:.3g}, some components differ by {difference:.3g}"
+        )
 
 
 def check_config(config, trusted=None):

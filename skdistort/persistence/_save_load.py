@@ -54,7 +54,8 @@ def save(estimator: BaseEstimator, path: FilePath, *, with_keys: bool = False) -
     Warns
     -----
     UserWarning
-        If :func:`load` will need `trusted`, being told to trust a class, layer or function.
+        If :func:`load` will need `trusted`, being told to trust a class, layer or function, or
+        `embedder`, the code of a torch module.
 
     Notes
     -----
@@ -91,6 +92,13 @@ def save(estimator: BaseEstimator, path: FilePath, *, with_keys: bool = False) -
         "estimator": node,
     }
     write_model(path, document, encoder.arrays)
+    if encoder.modules:
+        warnings.warn(
+            f"{os.fspath(path)!r} holds the weights of {encoder.modules[0]}, a torch module, and "
+            "not its code: load(path, embedder=module) takes that.",
+            UserWarning,
+            stacklevel=2,
+        )
     if encoder.refusals:
         warnings.warn(
             f"{os.fspath(path)!r} can be loaded with trusted=[...] only: "
@@ -100,7 +108,12 @@ def save(estimator: BaseEstimator, path: FilePath, *, with_keys: bool = False) -
         )
 
 
-def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -> Any:
+def load(
+    path: FilePath,
+    *,
+    trusted: Sequence[type | Callable[..., Any]] = (),
+    embedder: Any = None,
+) -> Any:
     """Load an estimator that :func:`save` wrote, without executing anything the file holds.
 
     Classes are looked up in a list of those that compute with their arrays and parameters alone,
@@ -115,6 +128,10 @@ def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -
         What the file may name beside the classes of that list: classes of estimators, and layers
         and functions that are registered with ``keras.saving.register_keras_serializable``. They
         run on data of the file, so give only what bears that.
+    embedder : torch.nn.Module or None, default=None
+        The module that is the embedder of the estimator, if it is one: files hold no code. Its
+        weights are taken from the file, and what it then computes is compared with what it computed
+        when the estimator was saved. It stays as it is itself.
 
     Returns
     -------
@@ -125,7 +142,8 @@ def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -
     ------
     ValueError
         If the file is damaged, is no such file, is of another release's layout, or names what
-        is not trusted; the message has the path and what is wrong.
+        is not trusted; or if `embedder` is needed and not given, given and not needed, or another
+        function than the one saved. The message has the path and what is wrong.
     TypeError
         If `trusted` holds something else.
     OSError
@@ -152,9 +170,12 @@ def load(path: FilePath, *, trusted: Sequence[type | Callable[..., Any]] = ()) -
             raise TypeError(f"trusted must hold classes, or registered functions, got {item!r}.")
     try:
         document, payload = read_model(path)
-        estimator = Decoder(document["networks"], payload, trusted).decode(document["estimator"])
+        decoder = Decoder(document["networks"], payload, trusted, embedder)
+        estimator = decoder.decode(document["estimator"])
         if not isinstance(estimator, BaseEstimator):
             raise ValueError("it holds no estimator")
+        if embedder is not None and not decoder.embedder_wanted:
+            raise ValueError("embedder is given, and nothing in it needs one")
         return estimator
     except (OSError, ImportError, Warning):
         raise
@@ -181,7 +202,7 @@ class PersistenceMixin:
         save(self, path, with_keys=with_keys)
 
     @classmethod
-    def load(cls, path, *, trusted=()):
+    def load(cls, path, *, trusted=(), embedder=None):
         """Load an estimator of this class, see :func:`skdistort.persistence.load`.
 
         Parameters
@@ -190,6 +211,8 @@ class PersistenceMixin:
             The file.
         trusted : sequence of type or callable, default=()
             What the file may name beside what is known to be safe.
+        embedder : torch.nn.Module or None, default=None
+            The code of the embedder, if that is a torch module.
 
         Returns
         -------
@@ -201,7 +224,7 @@ class PersistenceMixin:
         ValueError
             If the file holds another class, or as :func:`skdistort.persistence.load`.
         """
-        estimator = load(path, trusted=trusted)
+        estimator = load(path, trusted=trusted, embedder=embedder)
         if not isinstance(estimator, cls):
             raise ValueError(
                 f"{os.fspath(path)!r} holds a {type(estimator).__name__}, not a {cls.__name__}: "

@@ -16,7 +16,7 @@ class RecordingModel(keras.Model):
         super().__init__(name=name, dtype="float32")
         self._recorded = _make_record()
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments):  # numpydoc ignore=PR01,RT01
         """Do a step, by its record if there is one."""
         if self._recorded is None:
             return super().train_step(*arguments)

@@ -50,6 +50,11 @@ def test_what_overlaps_with_a_surer_face_is_the_same_one(network):
     photo = make_photo(32, 96, (4, 4, 204, size, 0), (4, 5, 153, size, 0), (4, 12, 102, size, 0))
     faces = CenterFace(network).detect(photo)
     np.testing.assert_allclose(faces.confidences, [0.8, 0.4], atol=1e-5)
+    # Both saw the first face, four pixels apart, one with 0.8 and one with 0.6.
+    side = 4 * np.exp(4 * size / 255)
+    of_first = faces.boxes[0, :2] + side * POINTS
+    np.testing.assert_allclose(faces.points[0], of_first + (4 * 0.6 / 1.4, 0), atol=1e-3)
+    np.testing.assert_allclose(faces.points[1], faces.boxes[1, :2] + side * POINTS, atol=1e-3)
 
 
 def test_a_photo_without_a_face(network):

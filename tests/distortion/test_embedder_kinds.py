@@ -1,0 +1,386 @@
+"""Each kind of F, from fit to a file and back; how F is tried: test_embedders_tried.py."""
+
+import pickle
+import warnings
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+
+from skdistort import DistortionGenerator, SiameseVerifier, TripletEmbedder
+from skdistort.networks import TorchModule, UnitLength
+from skdistort.persistence import load, save
+from skdistort.verification import SoftmaxEmbedder
+
+pytestmark = [
+    pytest.mark.backend,
+    # An epoch on few images does not distort well, and says so; lengths are test_embedders_tried's.
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:embedder gives vectors"),
+]
+
+BACKEND = keras.backend.backend()
+digits = load_digits()
+X, y = np.float32(digits.images[:40, :, :, None]), digits.target[:40]
+TINY = {"epochs": 1, "filters": (2,), "random_state": 0}
+LEARNER = {"n_components": 3, "hidden_units": 4, **TINY}
+layers = keras.layers
+
+
+def make_generator(embedder, **parameters):
+    return DistortionGenerator(embedder, **{**TINY, "refinement_steps": 1, **parameters})
+
+
+def make_model():
+    """Everything that has another mode in training is in it."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Rescaling(1 / 16),
+            layers.Conv2D(3, 3, strides=2),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Flatten(),
+            layers.Dense(4),
+            UnitLength(),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([np.abs(w + rng.normal(0, 0.1, w.shape)) for w in model.get_weights()])
+    return model
+
+
+def apply_model(model):
+    return keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(X), training=False))
+
+
+def make_onnx():
+    rng = np.random.default_rng(0)
+    arrays = {"k": rng.normal(size=(4, 1, 3, 3)), "w": rng.normal(size=(4, 5))}
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+        [numpy_helper.from_array(np.float32(array), name) for name, array in arrays.items()],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8)
+
+
+def run_onnx(model):
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return session.run(None, {"x": X.transpose(0, 3, 1, 2)})[0]
+
+
+def make_module(activation="PReLU"):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        getattr(nn, activation)(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 5),
+    )
+    # In training mode, whose running statistics must stay as they are.
+    with torch.no_grad():
+        module(torch.as_tensor(X).permute(0, 3, 1, 2))
+    return module
+
+
+def apply_module(module):
+    import copy
+
+    import torch
+
+    with torch.no_grad():
+        found = copy.deepcopy(module).eval()(torch.as_tensor(X).permute(0, 3, 1, 2))
+    return found.numpy()
+
+
+def state_of(module):
+    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def jax_init(rng, inputs):
+    import jax
+
+    return {"w": jax.random.normal(rng, (64, 4))}
+
+
+def jax_call(params, inputs):
+    return inputs.reshape(len(inputs), -1) @ params["w"]
+
+
+def make_jax_layer():
+    for function in (jax_init, jax_call):
+        keras.saving.register_keras_serializable(package="skdistort_tests")(function)
+    return layers.JaxLayer(jax_call, jax_init, params={"w": np.float32(np.eye(64, 4))})
+
+
+def make_kind(kind, folder):
+    """Make F of a kind, what it gives for X, and a function that gives its numbers."""
+    if kind in ("softmax", "siamese"):
+        embedder = {"softmax": SoftmaxEmbedder, "siamese": SiameseVerifier}[kind](**LEARNER)
+        embedder.fit(X, y)
+        return FrozenEstimator(embedder), embedder.transform(X), lambda: embedder.network_.weights
+    if kind == "model":
+        model = make_model()
+        return model, apply_model(model), model.get_weights
+    if kind == "keras file":
+        model = make_model()
+        model.save(folder / "model.keras")
+        return str(folder / "model.keras"), apply_model(model), lambda: []
+    if kind == "jax":
+        layer = make_jax_layer()
+        return layer, X.reshape(len(X), -1)[:, :4], layer.get_weights
+    if kind == "torch":
+        module = make_module()
+        return module, apply_module(module), lambda: list(state_of(module).values())
+    model = make_onnx()
+    if kind == "onnx file":
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+        return folder / "model.onnx", run_onnx(model), lambda: []
+    return model, run_onnx(model), lambda: [model.SerializeToString()]
+
+
+KINDS = ["softmax", "siamese", "model", "keras file", "onnx file", "onnx model"]
+KINDS += {"torch": ["torch"], "jax": ["jax"]}.get(BACKEND, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_fit_to_a_file_and_back(kind, tmp_path):
+    embedder, expected, numbers = make_kind(kind, tmp_path)
+    before = [np.copy(n) for n in numbers()]
+    generator = make_generator(embedder).fit(X)
+    templates = generator.transform(X)
+    embeddings = generator.embed(X)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(embeddings / scale, expected / scale, atol=1e-5)
+    assert 0 <= generator.score(X, y) <= 1
+    for now, then in zip(numbers(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    copy = pickle.loads(pickle.dumps(generator))
+    np.testing.assert_array_equal(copy.embed(X), embeddings)
+    # The path and the model itself are of no use to who has the file only.
+    if kind in ("onnx file", "onnx model"):
+        generator.set_params(embedder=None)
+    needed = {
+        "torch": {"embedder": make_module()} if kind == "torch" else {},
+        "jax": {"trusted": [layers.JaxLayer, jax_init, jax_call]},
+    }.get(kind, {})
+    with warnings.catch_warnings():
+        # What needs nothing to be loaded is saved without a word.
+        warnings.simplefilter("ignore" if needed else "error", UserWarning)
+        save(generator, tmp_path / "generator")
+    again = load(tmp_path / "generator", **needed)
+    np.testing.assert_array_equal(again.embed(X), embeddings)
+    np.testing.assert_array_equal(again.transform(X), templates)
+
+
+@pytest.mark.parametrize("kind", [SoftmaxEmbedder, SiameseVerifier])
+def test_what_is_not_frozen_is_trained(kind):
+    learner = kind(**LEARNER)
+    generator = make_generator(learner).fit(X, y)
+    expected = clone(learner).fit(X, y).transform(X)
+    np.testing.assert_allclose(generator.embed(X), expected, atol=1e-5)
+    assert not hasattr(learner, "network_")
+
+
+def several(outputs):
+    inputs = layers.Input((8, 8, 1))
+    flat = layers.Flatten()(inputs)
+    return keras.Model(inputs, outputs(flat))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "told"),
+    [
+        (lambda: SiameseVerifier(mode="double"), ValueError, 'mode="double".*mode="triple"'),
+        (lambda: np.eye(3), TypeError, "torch.nn.Module, or the path .* ndarray"),
+        (lambda: FrozenEstimator(UnitLength), TypeError, "freeze one of TripletEmbedder, Softmax"),
+        (lambda: "model.pth", ValueError, r"path of a \.keras or \.onnx file; got the path"),
+        (lambda: "none.keras", FileNotFoundError, "no file 'none.keras'"),
+        (lambda: several(lambda x: {"a": x, "b": x}), ValueError, r"embedder.output\['a'\]\)"),
+        (lambda: several(lambda x: [x, x]), ValueError, r"embedder.output\[0\]\) takes one"),
+        (lambda: layers.Conv2D(3, 3), ValueError, r"keras.layers.GlobalAveragePooling2D\(\)\]\)"),
+        (
+            lambda: keras.Sequential([layers.Input((112, 96, 1)), layers.Flatten()]),
+            ValueError,
+            r"Input\(\(8, 8, 1\)\), keras.layers.Resizing\(112, 96\), embedder\]\)",
+        ),
+        (
+            lambda: keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten()]),
+            ValueError,
+            r"images of shape \(8, 8, 3\), X has \(8, 8, 1\).*np.repeat",
+        ),
+    ],
+)
+def test_what_cannot_be_f_is_refused_before_training(make, error, told):
+    with pytest.raises(error, match=told):
+        make_generator(make()).fit(X, y)
+
+
+def test_a_frozen_double_verifier_is_refused():
+    verifier = SiameseVerifier(mode="double", head_units=(4,), **LEARNER).fit(X)
+    with pytest.raises(ValueError, match='mode="double"'):
+        make_generator(FrozenEstimator(verifier)).fit(X)
+
+
+def test_the_lines_that_errors_give_work():
+    model = keras.Sequential([layers.Input((12, 12, 1)), layers.Flatten(), UnitLength()])
+    resized = keras.Sequential([layers.Input((8, 8, 1)), layers.Resizing(12, 12), model])
+    chosen = several(lambda x: {"a": UnitLength()(x), "b": x})
+    chosen = keras.Model(chosen.input, chosen.output["a"])
+    for embedder in (resized, chosen):
+        make_generator(embedder).fit(X)
+
+
+def test_a_model_that_is_given_stays_as_trainable_as_it_was():
+    model = make_model()
+    make_generator(model).fit(X)
+    assert all(layer.trainable for layer in model.layers)
+
+
+needs_torch = pytest.mark.skipif(BACKEND != "torch", reason="torch modules run on torch")
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="where it can be used")
+def test_a_torch_module_on_another_backend_is_refused_before_training():
+    pytest.importorskip("torch")
+    told = f"runs on {BACKEND}: set KERAS_BACKEND=torch .* torch.onnx.export"
+    with pytest.raises(ValueError, match=told):
+        make_generator(make_module()).fit(X)
+
+
+@needs_torch
+def test_a_torch_module_keeps_its_mode_and_its_gradients():
+    module = make_module()
+    make_generator(module).fit(X)
+    assert module.training
+    assert all(p.requires_grad and p.grad is None for p in module.parameters())
+
+
+@needs_torch
+def test_a_torch_module_is_searched_over_in_two_processes():
+    search = GridSearchCV(make_generator(make_module()), {"alpha": [0.1, 0.3]}, cv=2, n_jobs=2)
+    search.set_params(error_score="raise").fit(X, y)
+    scale = np.abs(apply_module(make_module())).max()
+    difference = search.best_estimator_.embed(X) - apply_module(make_module())
+    assert np.abs(difference).max() <= 1e-5 * scale
+
+
+@needs_torch
+@pytest.mark.parametrize("kind", ["keyed", "learning", "composed"])
+def test_a_torch_module_in_each_use(kind, tmp_path):
+    module = make_module()
+    embedder, options = module, {}
+    if kind == "composed":
+        embedder = keras.Sequential([layers.Input((8, 8, 1)), TorchModule(module), UnitLength()])
+    if kind == "learning":
+        options = {"train_embedder": True}
+    if kind == "keyed":
+        options = {"architecture": "bottleneck", "key": 3}
+    generator = clone(make_generator(embedder, **options)).fit(X, y)
+    embeddings = generator.embed(X)
+    if kind == "learning":
+        assert np.abs(embeddings - apply_module(module)).max() > 1e-3
+        # Statistics stay, and so do the numbers of what was given.
+        for name, array in state_of(module).items():
+            np.testing.assert_array_equal(array, state_of(make_module())[name])
+    with pytest.warns(UserWarning, match="torch module, and not its code"):
+        save(generator, tmp_path / "generator")
+    again = load(tmp_path / "generator", embedder=make_module())
+    np.testing.assert_array_equal(again.embed(X), embeddings)
+    again.fit(X, y)
+
+
+@needs_torch
+def test_half_precision_and_buffers_of_integers():
+    from torch import nn
+
+    generator = make_generator(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).half()).fit(X)
+    assert generator.embed(X).dtype == np.float32
+    assert {w.dtype.name for w in generator.embedder_.weights} == {"float16"}
+    assert make_generator(make_module()).fit(X).embedder_.weights[-1].dtype.kind == "i"
+
+
+@needs_torch
+def test_only_the_code_that_was_saved_is_taken(tmp_path):
+    from torch import nn
+
+    class Another(nn.Sequential):
+        def forward(self, x):
+            return 1.5 * super().forward(x)
+
+    path = tmp_path / "generator"
+    module = make_module()
+    with pytest.warns(UserWarning, match=r"load\(path, embedder=module\)"):
+        make_generator(module).fit(X).save(path)
+    assert b"PReLU" not in path.read_bytes()
+    for given, told in (
+        (None, r"not its code.* load\(path, embedder=module\)"),
+        (3, "not a int"),
+        (make_module("ReLU"), "another module than the one saved"),
+        (Another(*make_module()), "another function than the one saved, with the same weights"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            DistortionGenerator.load(path, embedder=given)
+    # Weights come from the file.
+    fresh = make_module()
+    for parameter in fresh.parameters():
+        nn.init.ones_(parameter)
+    before = state_of(fresh)
+    again = DistortionGenerator.load(path, embedder=fresh)
+    expected = apply_module(module)
+    assert np.abs(again.embed(X) - expected).max() <= 1e-5 * np.abs(expected).max()
+    np.testing.assert_array_equal(apply_module(again.embedder), expected)
+    for name, array in state_of(fresh).items():
+        np.testing.assert_array_equal(array, before[name])
+    TripletEmbedder(**LEARNER).fit(X, y).save(path)
+    with pytest.raises(ValueError, match="embedder is given, and nothing in it needs one"):
+        TripletEmbedder.load(path, embedder=fresh)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("lazy", "lazy, its weights are not made yet"),
+        ("size", r"does not take images of shape .*torch.nn.Upsample\(\(HEIGHT, WIDTH\)"),
+        ("tuple", r"gives a tuple.*return self.module\(x\)\[0\]"),
+        ("wrapper", r"a pickle: skdistort.networks.TorchModule\(module\) takes its place"),
+    ],
+)
+def test_torch_modules_that_cannot_be_f_are_refused(kind, told):
+    from torch import nn
+
+    class Pair(nn.Flatten):
+        def forward(self, x):
+            return super().forward(x), x
+
+    embedder = {
+        "lazy": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)),
+        "size": lambda: nn.Sequential(nn.Flatten(), nn.Linear(112, 3)),
+        "tuple": Pair,
+        "wrapper": lambda: layers.TorchModuleWrapper(nn.Flatten()),
+    }[kind]()
+    with pytest.raises(ValueError, match=told):
+        make_generator(embedder).fit(X)

@@ -213,7 +213,8 @@ def diagonalise(between, within):
     """
     variances, basis = linalg.eigh(between, within)
     # Rounding can leave a variance of zero a hair below it.
-    return basis[:, ::-1], np.maximum(variances[::-1], 0)
+    # Copied, since a view from behind is multiplied in another order than what a file gives back.
+    return np.ascontiguousarray(basis[:, ::-1]), np.maximum(variances[::-1], 0)
 
 
 def log_likelihood(counts, means, scatter, mean, between, within):

@@ -159,7 +159,7 @@ def test_pickles_are_not_read(small_file, tmp_path, alarm):
             **{"type": "array", "dtype": "|O", "shape": [1], "order": "C", "start": 0}
         }
 
-    forged = forge(small_file, disguise, payload=pickle.dumps(Bomb(alarm)) + bytes(99))
+    forged = forge(small_file, disguise, payload=pickle.dumps(Bomb(alarm)) + bytes(999))
     with pytest.raises(ValueError, match="type object"):
         load(forged)
 

@@ -39,16 +39,15 @@ def main():
     training = {"epochs": 1, "pixel_range": (0, 1), "random_state": 0}
     embedder = TripletEmbedder(epochs=1, random_state=0).fit(X[:64], np.arange(64) % 8)
     generator = DistortionGenerator(FrozenEstimator(embedder), **training).fit(X[:64])
-    plain = DistortionGenerator(FrozenEstimator(embedder), refinement_steps=0, **training).fit(
-        X[:64]
-    )
-    generator.set_params(refinement_steps=options.steps)
+
+    def distort(steps):
+        generator.set_params(refinement_steps=steps).transform(X)
 
     def forward():
         for _ in range(options.steps):
             generator.embed(X)
 
-    runs = [lambda: generator.transform(X), lambda: plain.transform(X), forward]
+    runs = [lambda: distort(options.steps), lambda: distort(0), forward]
     for run in runs:
         run()
     times = np.empty((options.repeats, len(runs), 2))

@@ -1,4 +1,4 @@
-"""What a generator G is given to learn from: images, or embeddings and what lies around them.
+"""What a generator G is given to learn from: images, or embeddings and what lies between them.
 
 The networks and their loss are in `_training`.
 """
@@ -33,7 +33,7 @@ def indexed_batches(
     labels : ndarray of int, shape (n_samples,), or None
         Classes, if F learns.
     keyed : bool
-        Whether embeddings that G sees come under keys drawn at random, or are turned at random.
+        Whether embeddings that G sees come under keys drawn at random; if not, they are mixed.
     pixel_range : tuple of 2 float
         The pixels that become 0 and 1.
     batch_size : int
@@ -57,7 +57,7 @@ def indexed_batches(
         embeddings = rotate_at_random(embeddings, rng)
     vary = None
     if redraw and case.sees == "embedding":
-        vary = rotate_at_random if keyed else turn_at_random
+        vary = rotate_at_random if keyed else mix_at_random
 
     def gather(batch):
         picked = rows[batch]
@@ -70,7 +70,7 @@ def indexed_batches(
     return IndexedBatches(draw, gather, rng, redraw)
 
 
-def streamed_batches(stream, rows, *, case, n_components, keyed, learns, pixel_range, rng, redraw):
+def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, rng, redraw):
     """Make batches of images that come in batches and may never be the same.
 
     The network computes F(X) of them itself.
@@ -85,8 +85,6 @@ def streamed_batches(stream, rows, *, case, n_components, keyed, learns, pixel_r
         What G sees.
     n_components : int
         Length of an embedding.
-    keyed : bool
-        Whether embeddings that G sees come under keys drawn at random, or are turned at random.
     learns : bool
         Whether F learns, from the classes in the batches.
     pixel_range : tuple of 2 float
@@ -107,19 +105,22 @@ def streamed_batches(stream, rows, *, case, n_components, keyed, learns, pixel_r
         n_components=n_components,
         pixel_range=pixel_range,
         learns=learns,
-        # Without a key what is watched is F(X), of which templates will be made.
-        shares=(float(keyed), float(keyed or redraw)),
+        # What is watched is F(X), of which templates will be made.
+        largest_share=float(redraw),
     )
     return StreamedBatches(stream, prepare, rows, rng=rng, redraw=redraw, learns=learns)
 
 
-def _prepare_images(images, classes, rng, *, case, n_components, pixel_range, learns, shares):
+def _prepare_images(
+    images, classes, rng, *, case, n_components, pixel_range, learns, largest_share
+):
     """Make inputs and targets of a batch of images; other processes can find it by its name."""
     given = {"image": to_unit_range(images, pixel_range)}
     if "direction" in case.inputs:
         unit_vectors = np.tile(np.eye(1, n_components), (len(images), 1))
-        drawn = rng.uniform(*shares, (len(images), 1)).astype(np.float32)
-        given["direction"] = drawn * rotate_at_random(unit_vectors, rng)
+        given["direction"] = rotate_at_random(unit_vectors, rng)
+    if "share" in case.inputs:
+        given["share"] = rng.uniform(0, largest_share, (len(images), 1)).astype(np.float32)
     return _inputs_and_targets(case, given, encode_classes(images, classes) if learns else None)
 
 
@@ -164,12 +165,12 @@ def rotate_at_random(embeddings, rng):
     return (drawn * lengths[:, None]).astype(np.float32)
 
 
-def turn_at_random(embeddings, rng):
-    """Draw a vector between each embedding z and a direction, both drawn at random.
+def mix_at_random(embeddings, rng):
+    """Mix each embedding z of a batch with another one z' of it, by a share drawn at random.
 
-    Of few images there are few embeddings, and G meets others later. What it sees in training is
-    ``(1 - w) z + w u``, scaled to the length of z, with w uniform in ``[0, 1)`` and u a vector of
-    that length in any direction: from z itself to what has nothing to do with it.
+    Of few images there are few embeddings, and G meets others later. Between two on the sphere
+    there is always another: ``(1 - w) z / ||z|| + w z' / ||z'||``, scaled to the length of z, with
+    w uniform in ``[0, 1)``. The other is that of the same place from the end.
 
     Parameters
     ----------
@@ -186,14 +187,16 @@ def turn_at_random(embeddings, rng):
     Examples
     --------
     >>> import numpy as np
-    >>> from skdistort.distortion._batches import turn_at_random
-    >>> Z = turn_at_random(np.eye(3), np.random.RandomState(0))
+    >>> from skdistort.distortion._batches import mix_at_random
+    >>> Z = mix_at_random(np.eye(3), np.random.RandomState(0))
     >>> np.linalg.norm(Z, axis=1).round(6).tolist()
     [1.0, 1.0, 1.0]
     """
     shares = rng.random_sample((len(embeddings), 1))
-    mixed = (1 - shares) * embeddings + shares * rotate_at_random(embeddings, rng)
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     # An embedding of length 0 stays what it is.
+    tiny = np.finfo(np.float32).tiny
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    units = embeddings / np.maximum(lengths, tiny)
+    mixed = (1 - shares) * units + shares * units[::-1]
     found = np.linalg.norm(mixed, axis=1, keepdims=True)
-    return (mixed * (lengths / np.maximum(found, np.finfo(np.float32).tiny))).astype(np.float32)
+    return (mixed * (lengths / np.maximum(found, tiny))).astype(np.float32)

@@ -154,7 +154,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     history_ : dict of str to list of float
         An entry an epoch: ``"loss"``, ``"image_distance"`` (mean d_img, to be large) and
         ``"embedding_distance"`` (mean squared distance of what F sees in templates and what it
-        should, to fall to `alpha`; of a bottleneck's, the embeddings are drawn around F(X)),
+        should, to fall to `alpha`: F(X), which a bottleneck learns from in mixtures, or directions
+        drawn at random if there is a key),
         ``"adversary_distance"`` (the adversary's mean squared error) and ``"triplet_loss"`` (of
         the embedder) where these learn, and with `validation_fraction` the ``"val_"`` ones.
     keyed_ : bool
@@ -179,8 +180,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     Notes
     -----
     Without a key, as in paper A, an image always gives the same template, a template cannot be
-    revoked, and since F(G(X)) is near F(X) a stolen template passes as a probe. The parameter
-    `key` is not shown, and ``save`` leaves it out unless it is asked for; a pickle holds it.
+    revoked, and since F(G(X)) is near F(X) a stolen template passes as a probe, the more surely the
+    more steps of refinement it had. The parameter `key` is not shown, and ``save`` leaves it out
+    unless it is asked for; a pickle holds it.
 
     References
     ----------
@@ -300,6 +302,11 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             If the templates of training images show a failure that ``diagnose`` names: that they
             still look like the images, or that no template reaches the embeddings asked for; or if
             an embedder that learned along gives all of them next to the same embedding.
+
+        Notes
+        -----
+        Without a `key` nothing warns of what holds always: a stolen template passes as a probe,
+        and refinement makes it the better one.
         """
         images = self._fit(X, y)
         self._warn_of_failures(images)
@@ -529,7 +536,6 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 streamed_batches,
                 images,
                 n_components=embedder.output_shape[-1],
-                keyed=self.keyed_,
                 learns=self.train_embedder,
                 **shared,
             )

@@ -22,9 +22,10 @@ class TrainingCase:
 
     Attributes
     ----------
-    sees : {"image", "embedding", "plain", "turned"}
-        The image; an embedding made beforehand, in a direction drawn at random or on the way to
-        it; F(X) as F is at the moment; or that turned towards a direction drawn at random.
+    sees : {"image", "embedding", "plain", "mixed", "rotated"}
+        The image; an embedding made beforehand, of a mixture or under a key drawn at random; F(X)
+        as F is at the moment; a mixture of that with another of the batch; or that in a direction
+        drawn at random.
     embeds : bool
         Whether the network computes F(X) itself, because F learns or X is never the same.
     """
@@ -57,9 +58,11 @@ class TrainingCase:
             sees = "image"
         elif learns and not keyed:
             sees = "plain"
+        elif streamed:
+            sees = "rotated" if keyed else "mixed"
         else:
-            # What stays as it is has been turned before it comes in.
-            sees = "turned" if streamed else "embedding"
+            # What stays as it is has been mixed or rotated before it comes in.
+            sees = "embedding"
         return cls(sees, embeds)
 
     @property
@@ -69,12 +72,13 @@ class TrainingCase:
         Returns
         -------
         tuple of str
-            Some of "image", "embedding" and "direction".
+            Some of "image", "embedding", "direction" and "share".
         """
         given = {
             "image": self.embeds or self.sees == "image",
             "embedding": self.sees == "embedding",
-            "direction": self.sees == "turned",
+            "direction": self.sees == "rotated",
+            "share": self.sees == "mixed",
         }
         return tuple(name for name, is_given in given.items() if is_given)
 
@@ -84,11 +88,11 @@ class TrainingCase:
 
         Returns
         -------
-        {"embedding", "plain", "turned"}
+        {"embedding", "plain", "mixed", "rotated"}
             One made beforehand, which batches hold, or what the network makes of F(X).
         """
-        if self.sees == "turned":
-            return "turned"
+        if self.sees in ("mixed", "rotated"):
+            return self.sees
         return "plain" if self.embeds and self.sees != "embedding" else "embedding"
 
 
@@ -232,26 +236,29 @@ def build_training_network(
     -------
     keras.Model
         Takes a dict of ``case.inputs``: ``"image"``, pixels in ``[0, 1]``; ``"embedding"``, what G
-        sees; ``"direction"``, vectors of length 0 to 1. Gives a dict: ``"distorted"``, G(X), and
-        ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it embeds; ``"turned"``, that turned
-        towards the direction, the more the longer it is; ``"rebuilt"`` with an adversary.
+        sees; ``"direction"``, vectors of length 1; ``"share"``, numbers in [0, 1]. Gives a dict:
+        ``"distorted"``, G(X), and ``"embedding"``, F(G(X)); ``"plain"``, F(X), if it embeds;
+        ``"rotated"``, that in the direction; ``"mixed"``, that with a share of another one of the
+        batch, see `_batches.mix_at_random`; ``"rebuilt"`` with an adversary.
     """
     low, high = pixel_range
     embed = InferenceOnly(embedder)
     shape = generator.output_shape[1:]
     shapes = {"image": shape, "embedding": generator.input_shape[1:]}
-    shapes["direction"] = shapes["embedding"]
+    shapes["direction"], shapes["share"] = shapes["embedding"], (1,)
     inputs = {name: keras.layers.Input(shapes[name], name=name) for name in case.inputs}
     outputs = {}
     if case.embeds:
         outputs["plain"] = embed(scale_pixels(inputs["image"], high - low, low, name="to_image"))
-    if case.sees == "turned":
-        length, share = (
-            ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True))
-            for x in (outputs["plain"], inputs["direction"])
-        )
-        mixed = (1 - share) * outputs["plain"] + length * inputs["direction"]
-        outputs["turned"] = length * UnitLength(dtype="float32")(mixed)
+    if case.target in ("mixed", "rotated"):
+        if case.sees == "mixed":
+            units, share = UnitLength(dtype="float32")(outputs["plain"]), inputs["share"]
+            mixed = (1 - share) * units + share * ops.flip(units, axis=0)
+            direction = UnitLength(dtype="float32")(mixed)
+        else:
+            direction = inputs["direction"]
+        squares = ops.sum(ops.square(outputs["plain"]), axis=1, keepdims=True)
+        outputs[case.sees] = ops.sqrt(squares) * direction
     outputs["distorted"] = generator((inputs if case.sees in inputs else outputs)[case.sees])
     outputs["embedding"] = embed(
         scale_pixels(outputs["distorted"], high - low, low, name="to_template")
@@ -273,7 +280,7 @@ def generator_loss(targets, outputs, *, alpha, pi_emb, target, distance, adversa
         What :func:`build_training_network` gives.
     alpha, pi_emb : float
         See :func:`skdistort.losses.distortion_loss`.
-    target : {"embedding", "plain", "turned"}
+    target : {"embedding", "plain", "mixed", "rotated"}
         Where F(G(X)) should lie, see :class:`TrainingCase`.
     distance : str or callable
         Image distance.

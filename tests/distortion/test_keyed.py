@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from support.backends import evaluate, gradients
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion._batches import indexed_batches, rotate_at_random, turn_at_random
+from skdistort.distortion._batches import indexed_batches, mix_at_random, rotate_at_random
 from skdistort.distortion._training import ReverseGradient, TrainingCase, generator_loss
 from skdistort.exceptions import RenewalError
 from skdistort.keys import key_rotation, rotate_embeddings
@@ -160,18 +160,20 @@ def test_batches_of_a_keyed_generator():
 
 
 @pytest.mark.fast
-def test_embeddings_are_turned_by_any_angle_at_random():
-    Z = np.outer(np.tile([0.5, 3], 1000), np.eye(1, 30)).astype(np.float32)
-    turned = turn_at_random(Z, np.random.RandomState(0))
-    assert turned.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), np.tile([0.5, 3], 1000), rtol=1e-5)
-    cosines = np.sum(turned * Z, axis=1) / np.sum(Z * Z, axis=1)
-    assert cosines.max() > 0.999
-    assert cosines.min() < 0.1
-    assert 0.6 < np.median(cosines) < 0.8
-    # No side is preferred.
-    assert np.abs(turned[1::2, 1:].mean(axis=0)).max() < 0.1
-    np.testing.assert_array_equal(turn_at_random(0 * Z, np.random.RandomState(0)), 0 * Z)
+def test_embeddings_are_mixed_by_any_share_at_random():
+    Z = np.repeat([[0.5, 0, 0], [0, 3, 0]], 1000, axis=0).astype(np.float32)
+    mixed = mix_at_random(Z, np.random.RandomState(0))
+    assert mixed.dtype == np.float32
+    lengths = np.repeat([0.5, 3], 1000)
+    np.testing.assert_allclose(np.linalg.norm(mixed, axis=1), lengths, rtol=1e-5)
+    assert np.all(mixed[:, 2] == 0)
+    # Of w and 1 - w, whatever the lengths of the two.
+    others = np.r_[mixed[:1000, 1], mixed[1000:, 0]]
+    own = np.r_[mixed[:1000, 0], mixed[1000:, 1]]
+    shares = others / (own + others)
+    for quantile in (0.1, 0.5, 0.9):
+        assert np.quantile(shares, quantile) == pytest.approx(quantile, abs=0.05)
+    np.testing.assert_array_equal(mix_at_random(0 * Z, np.random.RandomState(0)), 0 * Z)
 
 
 @pytest.mark.fast

@@ -10,7 +10,7 @@ from support.backends import to_numpy
 from support.stored import EMBEDDER, KINDS, TINY, Batches, X, assert_same, y
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion._batches import streamed_batches
+from skdistort.distortion._batches import mix_at_random, streamed_batches
 from skdistort.distortion._training import TrainingCase, build_training_network, generator_loss
 from skdistort.images._validation import validate_training_images
 from skdistort.networks import build_decoder
@@ -102,7 +102,6 @@ def test_images_are_those_of_the_moment(frozen):
             case=TrainingCase.of("bottleneck", keyed=keyed, streamed=True, learns=False),
             pixel_range=(0.0, 17.0),
             n_components=3,
-            keyed=keyed,
             learns=False,
             rng=np.random.RandomState(0),
             redraw=redraw,
@@ -122,40 +121,63 @@ def test_images_are_those_of_the_moment(frozen):
     batches.on_epoch_end()
     drawn = [batches[number][0]["direction"][0] for number in range(2)]
     assert len({tuple(direction) for direction in [*drawn, x["direction"][0]]}) == 3
-    # Without a key embeddings are turned by any share, and not at all where they are watched.
-    shares = np.linalg.norm(make_batches(keyed=False)[0][0]["direction"], axis=1)
+    # Without a key embeddings are mixed by any share, and not at all where they are watched.
+    shares = make_batches(keyed=False)[0][0]["share"]
+    assert shares.shape == (50, 1)
     assert 0 <= shares.min() < 0.2
     assert 0.8 < shares.max() <= 1
-    watched = make_batches(keyed=False, redraw=False)[0][0]["direction"]
-    np.testing.assert_array_equal(watched, np.zeros((50, 3)))
+    watched = make_batches(keyed=False, redraw=False)[0][0]["share"]
+    np.testing.assert_array_equal(watched, np.zeros((50, 1)))
 
 
-@pytest.mark.backend
-def test_network_embeds_and_turns():
+@pytest.fixture
+def networks():
     generator = build_decoder(3, (8, 8, 1), filters=(2,), rng=np.random.RandomState(0))
     embedder = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten()])
     embedder.add(keras.layers.Dense(3))
     embedder.trainable = False
+    return generator, embedder
+
+
+@pytest.mark.backend
+def test_network_embeds_and_mixes(networks):
+    generator, embedder = networks
+    case = TrainingCase.of("bottleneck", keyed=False, streamed=True, learns=False)
+    assert case.target == "mixed"
+    network = build_training_network(generator, embedder, (0.0, 16.0), case)
+    images = X[:4].reshape(-1, 8, 8, 1)
+    plain = to_numpy(embedder(images))
+
+    class Given:
+        def random_sample(self, shape):
+            return shares
+
+    for shares in (np.zeros((4, 1)), np.array([[0.1], [0.25], [0.5], [0.9]])):
+        outputs = network({"image": images / 16, "share": shares.astype(np.float32)})
+        mixed = to_numpy(outputs["mixed"])
+        # In the network as beforehand.
+        np.testing.assert_allclose(mixed, mix_at_random(plain, Given()), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            to_numpy(outputs["distorted"]), to_numpy(generator(mixed)), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.backend
+def test_network_embeds_and_rotates(networks):
+    generator, embedder = networks
     case = TrainingCase.of("bottleneck", keyed=True, streamed=True, learns=False)
     network = build_training_network(generator, embedder, (0.0, 16.0), case)
     direction = np.eye(3, dtype=np.float32)
     images = X[:3].reshape(-1, 8, 8, 1)
     outputs = network({"image": images / 16, "direction": direction})
-    plain, turned = to_numpy(outputs["plain"]), to_numpy(outputs["turned"])
+    plain, rotated = to_numpy(outputs["plain"]), to_numpy(outputs["rotated"])
     np.testing.assert_allclose(plain, to_numpy(embedder(images)), rtol=1e-4, atol=1e-4)
-    lengths = np.linalg.norm(plain, axis=1)
-    np.testing.assert_allclose(turned, np.diag(lengths), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(rotated, np.diag(np.linalg.norm(plain, axis=1)), rtol=1e-5)
     np.testing.assert_allclose(
-        to_numpy(outputs["distorted"]), to_numpy(generator(turned)), rtol=1e-4, atol=1e-5
+        to_numpy(outputs["distorted"]), to_numpy(generator(rotated)), rtol=1e-4, atol=1e-5
     )
-    # A shorter direction turns less, none leaves F(X) as it is.
-    for share in (0.0, 0.25):
-        found = to_numpy(network({"image": images / 16, "direction": share * direction})["turned"])
-        mixed = (1 - share) * plain + share * np.diag(lengths)
-        mixed *= (lengths / np.linalg.norm(mixed, axis=1))[:, None]
-        np.testing.assert_allclose(found, mixed, rtol=1e-4, atol=1e-4)
     # G is held to what it sees, here at no distance at all.
-    found = {**outputs, "embedding": outputs["turned"]}
+    found = {**outputs, "embedding": outputs["rotated"]}
     options = {"target": case.target, "distance": lambda a, b: 0.0 * a[:, 0, 0, 0]}
     options["adversary_weight"] = 0.0
     _, parts = generator_loss({"image": images}, found, alpha=0.0, pi_emb=1.0, **options)

@@ -351,7 +351,7 @@ IMAGES = {
     "channels first": (REFUSED, channels_first),
     "grey for colour, or colour for grey": (REFUSED, other_channels),
     "with an alpha channel": (REFUSED, with_channels(4)),
-    "divided by 8": (TOLD, scaled(1 / 8)),
+    "divided by 8": (NOTHING, scaled(1 / 8)),
     "-1 to 1": (NOTHING, in_range(-1, 1)),
     "0 to 1": (NOTHING, in_range(0, 1)),
     "0 to 100": (NOTHING, in_range(0, 100)),

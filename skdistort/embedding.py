@@ -33,8 +33,9 @@ from .training._batches import (
 )
 from .training._collapse import warn_of_collapse
 
-# Passes over the data by default, and the batches that they come to at least.
-_EPOCHS, _FEWEST_BATCHES = 10, 500
+# Passes over the data by default, and the batches that they come to at least: of images that are
+# changed each time more, since they are not so soon learned by heart.
+_EPOCHS, _FEWEST_BATCHES, _FEWEST_AUGMENTED = 10, 500, 800
 
 
 class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
@@ -82,8 +83,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         ``(height, width)`` or ``(height, width, channels)`` of flat rows. None infers it, see
         Notes.
     epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes 10, or as many as come to 500 batches: a few hundred
-        images need more passes than many thousand.
+        Passes over the data. "auto" makes 10, or as many as come to 500 batches, 800 with
+        `augmentation`: a few hundred images need more passes than many thousand.
     batch_size : int, default=120
         Images in a batch, or all if there are fewer.
     learning_rate : float, default=2e-3
@@ -347,7 +348,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
             monitor="total_hinge",
             options=options,
             settings={"margin": self.margin},
-            epochs=_passes(len(batches)) if self.epochs == "auto" else self.epochs,
+            epochs=_passes(batches) if self.epochs == "auto" else self.epochs,
             one_pass=one_pass,
         )
         self.network_ = StoredNetwork(network)
@@ -416,9 +417,11 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         )
 
 
-def _passes(n_batches):
-    """Tell how many passes over so many batches "auto" makes."""
-    return max(_EPOCHS, -(-_FEWEST_BATCHES // n_batches))
+def _passes(batches):
+    """Tell how many passes over batches "auto" makes."""
+    augmented = isinstance(batches, AugmentedBatches)
+    fewest = _FEWEST_AUGMENTED if augmented else _FEWEST_BATCHES
+    return max(_EPOCHS, -(-fewest // len(batches)))
 
 
 def _with_labels(images, classes, _):

@@ -14,6 +14,7 @@ from skdistort import SiameseVerifier, SoftmaxEmbedder, TripletEmbedder
 from skdistort.embedding import _passes
 from skdistort.images import ImageAugmentation
 from skdistort.metrics import equal_error_rate, pair_scores
+from skdistort.training._batches import AugmentedBatches, IndexedBatches
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -156,9 +157,14 @@ def test_refuses_an_augmentation_before_training(monkeypatch):
             TripletEmbedder(augmentation=augmentation).fit(X_train, y_train)
 
 
-@pytest.mark.parametrize(("n_batches", "n_epochs"), [(1, 500), (3, 167), (50, 10), (500, 10)])
-def test_few_images_get_more_passes(n_batches, n_epochs):
-    assert _passes(n_batches) == n_epochs
+@pytest.mark.parametrize(
+    ("n_batches", "n_epochs", "augmented"),
+    [(1, 500, 800), (3, 167, 267), (50, 10, 16), (90, 10, 10)],
+)
+def test_few_images_get_more_passes(n_batches, n_epochs, augmented):
+    batches = IndexedBatches(lambda rng: np.zeros((n_batches, 2)), None, None)
+    assert _passes(batches) == n_epochs
+    assert _passes(AugmentedBatches(batches, None, None, np.random.RandomState(0))) == augmented
 
 
 def test_epochs_are_as_many_as_come_to_500_batches():

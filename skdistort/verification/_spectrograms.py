@@ -43,7 +43,8 @@ def refuse_without_variation(images, first=0, name="X"):
     Parameters
     ----------
     images : ndarray or StoredImages of shape (n_samples, height, width, channels)
-        Spectrograms, or images. Those of one column, or of several channels, pass.
+        Spectrograms, or images. Those of one row, of one column, or of several channels are none
+        that have bands over time, and pass.
     first : int, default=0
         Number of the first of them.
     name : str, default="X"
@@ -54,8 +55,8 @@ def refuse_without_variation(images, first=0, name="X"):
     InputMismatchError
         If there are any, naming them.
     """
-    n_samples, _, width, n_channels = images.shape
-    if width == 1 or n_channels > 1:
+    n_samples, height, width, n_channels = images.shape
+    if height == 1 or width == 1 or n_channels > 1:
         return
     found = []
     for start in range(0, n_samples, _BLOCK):

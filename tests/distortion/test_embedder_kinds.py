@@ -126,7 +126,7 @@ def jax_init(rng, inputs):
 
 
 def jax_call(params, inputs):
-    return inputs.reshape(len(inputs), -1) @ params["w"]
+    return inputs.reshape(inputs.shape[0], -1) @ params["w"]
 
 
 def make_jax_layer():

@@ -213,7 +213,8 @@ class ScoreNormaliser(PairScoringMixin, PersistenceMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_cohort, n_features) or (n_cohort, h, w[, c])
-            The cohort, two at least: what the verifier scores, or embeddings.
+            The cohort, two at least: what the verifier scores, or embeddings, of which those of
+            length 0 are left out.
         y : None
             Ignored.
 
@@ -232,11 +233,12 @@ class ScoreNormaliser(PairScoringMixin, PersistenceMixin, BaseEstimator):
         self._forget_calibration()
         if self.verifier is None:
             X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-            codes = normalize(X)
+            codes = X[np.any(X, axis=1)]
+            codes = normalize(codes) if len(codes) else codes
         else:
             check_is_fitted(self.verifier)
             codes = self.verifier._encode(X)
-        refuse_without_length(codes)
+            refuse_without_length(codes)
         if len(codes) < 2:
             raise ValueError(f"A cohort needs 2 samples or more, got {len(codes)}.")
         self.cohort_codes_ = codes

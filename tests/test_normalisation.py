@@ -133,7 +133,7 @@ def test_cohorts_that_tell_nothing(vectors):
     normaliser = ScoreNormaliser().fit(vectors[[0, 0, 0]])
     with pytest.raises(ValueError, match="Sample 0 has the same score with all 3 members"):
         normaliser.pair_score(vectors[1:2], vectors[2:3])
-    with pytest.raises(ValueError, match="length 0"):
+    with pytest.raises(ValueError, match="2 samples or more, got 0"):
         ScoreNormaliser().fit(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="NaN"):
         cohort_statistics([[1.0, np.nan]])
@@ -172,13 +172,23 @@ def test_recolouring_gives_mean_and_covariance_of_the_target():
         recolour(source, np.zeros((5, 4)), regularisation=0)
 
 
-@parametrize_with_checks(
-    [ScoreNormaliser(), WithinClassNormaliser()],
-    expected_failed_checks=lambda estimator: (
-        {"check_estimators_dtypes": "draws a vector of zeros, which has no direction"}
-        if isinstance(estimator, ScoreNormaliser)
-        else {}
-    ),
-)
+CHECKED = [ScoreNormaliser(), WithinClassNormaliser()]
+
+
+@parametrize_with_checks(CHECKED)
 def test_check(estimator, check):
     contract.run_check(check, estimator)
+
+
+@pytest.mark.parametrize("estimator", CHECKED, ids=contract.name)
+def test_number_of_checks(estimator):
+    assert contract.count_checks(estimator) >= 35
+
+
+def test_strangers_without_length_are_no_cohort():
+    X = np.random.default_rng(0).standard_normal((30, 4))
+    blank = np.vstack([np.zeros((2, 4)), X])
+    found, expected = (ScoreNormaliser(n_top=5).fit(cohort) for cohort in (blank, X))
+    np.testing.assert_array_equal(found.cohort_codes_, expected.cohort_codes_)
+    with pytest.raises(ValueError, match="A cohort needs 2 samples or more, got 1"):
+        ScoreNormaliser().fit(blank[:3])

@@ -120,13 +120,13 @@ def overall_score(comparison, y=None):
     float
         In ``[0, 1]``; 0 if a part is 0.
     """
-    return harmonic_mean(
-        [
-            identifiability(comparison, y),
-            dissimilarity(comparison),
-            inversion_resistance(comparison.images, comparison.templates),
-        ]
-    )
+    parts = [
+        identifiability(comparison, y),
+        dissimilarity(comparison),
+        inversion_resistance(comparison.images, comparison.templates),
+    ]
+    # Where a part is 0 it gives an int.
+    return float(harmonic_mean(parts))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ class _BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         """Normalise in one operation."""
         last = self.axis in (-1, inputs.ndim - 1) and inputs.ndim in (2, 4)
-        if mask is not None or self.renorm or not last:
+        # Which older releases do not have.
+        renormalises = getattr(self, "renorm", False)
+        if mask is not None or renormalises or not last:
             return super().call(inputs, training=training, mask=mask)
         axes_first = inputs.permute(_CHANNELS_FIRST) if inputs.ndim == 4 else inputs
         mean, variance, gamma, beta = (

@@ -333,7 +333,13 @@ def test_a_generator_learns_with_it_and_is_saved(tmp_path):
     weights = [w.copy() for w in embedder.get_weights()]
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 10, 3)).astype(np.float32)
     generator = DistortionGenerator(
-        embedder, filters=(4,), epochs=20, batch_size=16, pi_emb=0.9, random_state=0
+        embedder,
+        architecture="unet",
+        filters=(4,),
+        epochs=20,
+        batch_size=16,
+        pi_emb=0.9,
+        random_state=0,
     ).fit(images)
     losses = generator.history_["loss"]
     assert np.isfinite(losses).all()

@@ -416,7 +416,7 @@ X = embeddings(4, 5)
         (lambda: polyprotect(X, "secret"), TypeError, "key"),
         (lambda: keyed_normals("k", "", (1,)), TypeError, "int or bytes, got str; encode"),
         (lambda: keyed_normals(1.0, "", (1,)), TypeError, "int or bytes, got float"),
-        (lambda: keyed_normals(-1, "", (1,)), ValueError, "at least 0, got -1"),
+        (lambda: keyed_normals(-1, "", (1,)), ValueError, "at least 0, got a negative int"),
         (lambda: hamming_similarity(X, X[:, :3]), ValueError, "same length, got 5 and 3"),
         (lambda: hamming_similarity(X[0], X), ValueError, r"left must have shape .* got \(5,\)"),
         (lambda: hamming_similarity(X, X[:, :0]), ValueError, "right must have shape"),

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
+from support.backends import skip_where_keras_cannot_resize
 
 from skdistort import DistortionGenerator, SiameseVerifier, TripletEmbedder
 from skdistort.networks import TorchModule, UnitLength
@@ -245,6 +246,7 @@ def test_a_frozen_double_verifier_is_refused():
 
 
 def test_the_lines_that_errors_give_work():
+    skip_where_keras_cannot_resize()
     model = keras.Sequential([layers.Input((12, 12, 1)), layers.Flatten(), UnitLength()])
     resized = keras.Sequential([layers.Input((8, 8, 1)), layers.Resizing(12, 12), model])
     chosen = several(lambda x: {"a": UnitLength()(x), "b": x})

@@ -55,6 +55,7 @@ def compare(stock, own, x, training):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*inconsistencies across backends:UserWarning")
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer_is_kerass(name, training):

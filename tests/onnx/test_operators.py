@@ -6,7 +6,7 @@ The files are small and made here. What a file must not be is in ``test_files.py
 import keras
 import numpy as np
 import pytest
-from support.backends import evaluate, gradients
+from support.backends import evaluate, gradients, skip_where_keras_cannot_resize
 from support.onnx_files import (
     IMAGE,
     channels_last,
@@ -455,13 +455,6 @@ def test_unit_length_as_pytorch_writes_it():
         node("Div", "f e"),
     )
     assert_like_onnxruntime(make_model(*nodes, a=np.array([1]), tiny=np.float32(1e-12)))
-
-
-def skip_where_keras_cannot_resize():
-    try:
-        keras.ops.image.resize(np.zeros((1, 2, 2, 1), np.float32), (3, 3))
-    except ImportError:
-        pytest.skip("this release of Keras resizes by torchvision on PyTorch")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import settings
 
 # Compiling an operation for a new shape takes seconds on some backends: no deadlines.
@@ -93,3 +94,11 @@ def image_pairs(n=3, h=14, w=13, c=1, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.random((n, h, w, c))
     return X, 0.6 * X**2 + 0.4 * rng.random(X.shape)
+
+
+def skip_where_keras_cannot_resize():
+    """Skip a test where a release of Keras resizes images on PyTorch by torchvision."""
+    try:
+        keras.ops.image.resize(np.zeros((1, 2, 2, 1), np.float32), (3, 3))
+    except ImportError:
+        pytest.skip("this release of Keras resizes by torchvision on PyTorch")

@@ -1,7 +1,9 @@
 """Settings that must stand before Keras and others are imported, and shared fixtures."""
 
 import gc
+import itertools
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,3 +43,13 @@ def mapped(tmp_path):
         return np.load(path, mmap_mode="r")
 
     return write
+
+
+@pytest.fixture
+def settled_salts(monkeypatch):
+    """Give stores the same salts each time: what is learned in few dimensions hangs on them."""
+    from skdistort.templates import _keys
+
+    numbers = itertools.count(1)
+    draw = SimpleNamespace(token_hex=lambda n: f"{next(numbers):0{2 * n}x}")
+    monkeypatch.setattr(_keys, "secrets", draw)

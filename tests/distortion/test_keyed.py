@@ -20,6 +20,7 @@ from skdistort.keys import key_rotation, rotate_embeddings
 from skdistort.metrics import equal_error_rate, pair_scores
 from skdistort.templates import TemplateStore, storage_error_rates
 
+pytestmark = pytest.mark.usefixtures("settled_salts")
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X.astype(np.float32), y, test_size=300, random_state=0

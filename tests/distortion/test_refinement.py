@@ -17,6 +17,7 @@ from skdistort.scoring import identifiability_scorer
 from skdistort.templates import TemplateStore
 
 pytestmark = [
+    pytest.mark.usefixtures("settled_salts"),
     pytest.mark.backend,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]

@@ -15,7 +15,10 @@ from skdistort.metrics import equal_error_rate, pair_scores
 from skdistort.templates import TemplateDatabase, TemplateStore, renewal_error_rates
 from skdistort.templates._eight_bit import embed_templates, make_templates
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.usefixtures("settled_salts"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32)

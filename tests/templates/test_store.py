@@ -22,6 +22,7 @@ from skdistort.templates import TemplateStore, storage_error_rates
 from skdistort.templates._database import TemplateDatabase
 from skdistort.templates._eight_bit import embed_templates, generator_fingerprint, make_templates
 
+pytestmark = pytest.mark.usefixtures("settled_salts")
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32)
 X_train, y_train, X_held, y_held = X[:400], y[:400], X[400:600], y[400:600]

@@ -334,15 +334,15 @@ def test_replay_of_a_template_is_refused(keyed, store):
     except RenewalError as error:
         n_renewed, failed = error.n_renewed, error.failed
     assert n_renewed == 60 - len(failed)
-    # The salt of the store, and with it the directions, are drawn anew each time.
-    assert len(failed) < 25
+    # The salt of the store decides the directions.
+    assert len(failed) < 6
     ids = [id for id in ids if id not in failed]
     kept = [int(id.split()[1]) for id in ids]
     stolen, probes = stolen[kept], X_test[kept]
     after = store.verify(ids, probes, keys=b"second").mean()
     # Of ten directions in ten dimensions, some come near by chance: a class is 10 %.
-    assert genuine > 0.75
-    assert after > 0.7
+    assert genuine > 0.9
+    assert after > 0.9
     assert replayed < 0.4
     assert store.verify(ids, stolen, keys=b"second").mean() < 0.4
     assert not store.verify(ids, probes).any()

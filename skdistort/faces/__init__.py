@@ -1,7 +1,8 @@
 """Photos to aligned faces: where a face is, and how it is turned to where networks look for it.
 
 Keras-free. What takes the aligned faces lives elsewhere: embedders of others in
-:mod:`skdistort.onnx`, those to train in :mod:`skdistort.embedding`.
+:mod:`skdistort.onnx`, the one to train is
+:class:`skdistort.TripletEmbedder`.
 """
 
 from ._aligner import FaceAligner

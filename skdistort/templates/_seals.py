@@ -147,7 +147,7 @@ class Ledger(NamedTuple):
     n_templates : int
         How many templates there are.
     digest : int
-        What stands for the set of them, see :meth:`Sealer.digest`.
+        What stands for the set of them: it changes with each.
     n_removed : int
         How many templates have been removed so far.
     n_erased : int

@@ -115,6 +115,25 @@ class _BatchNormalization(keras.layers.BatchNormalization):
                 moving.value.lerp_(found, 1.0 - self.momentum)
 
 
+class _Dense(keras.layers.Dense):
+    def call(self, inputs, training=None):
+        """Multiply so that neither a row's place in the batch nor that in memory shows.
+
+        On a CPU the last bit of a product of float32 depends on both.
+        """
+        if inputs.dtype != torch.float32 or inputs.device.type != "cpu":
+            return super().call(inputs)
+        kernel = keras.ops.convert_to_tensor(self.kernel)
+        if torch.is_grad_enabled() and kernel.requires_grad:
+            # PyTorch aligns its own memory, numpy not that of the batches that it gives.
+            return super().call(inputs.clone())
+        outputs = inputs.double() @ kernel.double()
+        if self.use_bias:
+            outputs = outputs + keras.ops.convert_to_tensor(self.bias)
+        outputs = outputs.float()
+        return outputs if self.activation is None else self.activation(outputs)
+
+
 class _Direct:
     """Calls a layer's arithmetic at once, since what Keras looks at before takes as long.
 
@@ -136,8 +155,9 @@ _OWN = {
     "Conv2DTranspose": _Upsampling,
     "MaxPooling2D": _MaxPooling,
     "BatchNormalization": _BatchNormalization,
+    "Dense": _Dense,
 }
-_PLAIN = ("Activation", "Cropping2D", "Dense", "Flatten", "LeakyReLU", "Reshape", "ZeroPadding2D")
+_PLAIN = ("Activation", "Cropping2D", "Flatten", "LeakyReLU", "Reshape", "ZeroPadding2D")
 _DIRECT = {
     name: type(f"_Direct{name}", (_Direct, layer), {})
     for name, layer in {

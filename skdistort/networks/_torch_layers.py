@@ -117,16 +117,14 @@ class _BatchNormalization(keras.layers.BatchNormalization):
 
 class _Dense(keras.layers.Dense):
     def call(self, inputs, training=None):
-        """Multiply so that neither a row's place in the batch nor that in memory shows.
+        """Multiply in float64 where nothing is learned, so that no row shows its place.
 
-        On a CPU the last bit of a product of float32 depends on both.
+        On a CPU the last bit of a product of float32 depends on where in the batch a row stands.
         """
-        if inputs.dtype != torch.float32 or inputs.device.type != "cpu":
-            return super().call(inputs)
         kernel = keras.ops.convert_to_tensor(self.kernel)
-        if torch.is_grad_enabled() and kernel.requires_grad:
-            # PyTorch aligns its own memory, numpy not that of the batches that it gives.
-            return super().call(inputs.clone())
+        learns = torch.is_grad_enabled() and kernel.requires_grad
+        if learns or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
+            return super().call(inputs)
         outputs = inputs.double() @ kernel.double()
         if self.use_bias:
             outputs = outputs + keras.ops.convert_to_tensor(self.bias)
@@ -142,7 +140,8 @@ class _Direct:
 
     def __call__(self, *args, **kwargs):
         first = args[0] if args else None
-        if not isinstance(first, torch.Tensor) or not self.built or kwargs.keys() - {"training"}:
+        plain = isinstance(first, torch.Tensor) and getattr(first, "_keras_mask", None) is None
+        if not plain or not self.built or kwargs.keys() - {"training"}:
             return super().__call__(*args, **kwargs)
         # Only layers that behave otherwise in training have an argument for it.
         if isinstance(self, layers.BatchNormalization):
@@ -167,6 +166,8 @@ _DIRECT = {
         **_OWN,
     }.items()
 }
+# What stands in a configuration where a layer's numbers are of another kind than float32.
+_OTHER_KINDS = ("float16", "float64", "float8", "int8", "int4")
 _PREFIX = "skdistort.networks._torch_layers>"
 
 
@@ -184,7 +185,8 @@ def with_own_layers(model):
         The same function with weights of its own, equal to those of `model`.
     """
     config = model.to_json()
-    mixed = "float16" in config or keras.config.dtype_policy().name != "float32"
+    mixed = any(kind in config for kind in _OTHER_KINDS)
+    mixed = mixed or keras.config.dtype_policy().name != "float32"
     own = _OWN if mixed else _DIRECT
 
     def exchange(node):

@@ -104,3 +104,35 @@ def test_what_is_stored_stays_kerass():
         "skdistort",
     }
     assert type(stored.model.layers[2]) is layers.Conv2D
+
+
+def test_layers_of_other_kinds_of_numbers_and_masks_are_kerass_too():
+    inputs = layers.Input((6, 5))
+    stock = [
+        keras.Model(inputs, layers.Dense(3, dtype="float64")(inputs)),
+        keras.Model(inputs, layers.BatchNormalization()(layers.Masking(0.0)(inputs))),
+    ]
+    x = rng.standard_normal((4, 6, 5)).astype(np.float32)
+    x[:, 4:] = 0
+    for network in stock:
+        own = fastest_form(network)
+        found, expected = (
+            keras.ops.convert_to_numpy(one(keras.ops.convert_to_tensor(x), training=True))
+            for one in (own, network)
+        )
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        for a, b in zip(own.get_weights(), network.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_row_of_a_dense_layer_does_not_show_its_place():
+    inputs = layers.Input((128,))
+    own = fastest_form(keras.Model(inputs, layers.Dense(10)(inputs)))
+    own.trainable = False
+    x = rng.standard_normal((128, 128)).astype(np.float32)
+    order = rng.permutation(128)
+    found, other = (
+        keras.ops.convert_to_numpy(own(keras.ops.convert_to_tensor(rows))) for rows in (x, x[order])
+    )
+    np.testing.assert_array_equal(found[order], other)

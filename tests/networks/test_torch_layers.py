@@ -107,9 +107,9 @@ def test_what_is_stored_stays_kerass():
 
 
 def test_layers_of_other_kinds_of_numbers_and_masks_are_kerass_too():
-    inputs = layers.Input((6, 5))
+    inputs, image = layers.Input((6, 5)), layers.Input((6, 5, 1))
     stock = [
-        keras.Model(inputs, layers.Dense(3, dtype="float64")(inputs)),
+        keras.Model(image, layers.Conv2D(3, 2, dtype="float64")(image)),
         keras.Model(inputs, layers.BatchNormalization()(layers.Masking(0.0)(inputs))),
     ]
     x = rng.standard_normal((4, 6, 5)).astype(np.float32)
@@ -117,7 +117,9 @@ def test_layers_of_other_kinds_of_numbers_and_masks_are_kerass_too():
     for network in stock:
         own = fastest_form(network)
         found, expected = (
-            keras.ops.convert_to_numpy(one(keras.ops.convert_to_tensor(x), training=True))
+            keras.ops.convert_to_numpy(
+                one(keras.ops.convert_to_tensor(x.reshape(4, *one.input_shape[1:])), training=True)
+            )
             for one in (own, network)
         )
         assert found.dtype == expected.dtype

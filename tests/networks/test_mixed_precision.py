@@ -78,7 +78,8 @@ def test_what_computes_in_which_precision():
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_the_embedder_that_none_stands_for_has_the_same_precision():
+def test_the_embedder_that_none_stands_for_has_the_same_precision(monkeypatch):
+    monkeypatch.setattr("skdistort.embedding._FEWEST_BATCHES", 1)
     params = {"dtype_policy": "mixed_bfloat16", "epochs": 1, "filters": (4,)}
     generator = DistortionGenerator(**params).fit(X[:60], y[:60])
     policies = {layer.compute_dtype for layer in generator.embedder_.model.layers}

@@ -43,10 +43,7 @@ def tiny():
     return FrozenEstimator(TripletEmbedder(4, **SMALL).fit(X_train[:200], y_train[:200]))
 
 
-# The U-Net takes long where code is not optimised.
-@pytest.fixture(
-    scope="module", params=["unet", pytest.param("bottleneck", marks=pytest.mark.backend)]
-)
+@pytest.fixture(scope="module", params=["unet", "bottleneck"])
 def generator(request, frozen):
     return DistortionGenerator(
         frozen, architecture=request.param, epochs=8, pi_emb=0.6, random_state=0
@@ -319,6 +316,7 @@ def test_auto_range_maps_there_and_back():
     assert templates.max() <= -140
 
 
+@pytest.mark.backend
 def test_warm_start_and_validation(tiny):
     params = {**SMALL, "epochs": 3}
     generator = DistortionGenerator(tiny, warm_start=True, validation_fraction=0.2, **params)
@@ -338,6 +336,7 @@ def test_warm_start_keeps_embedder_and_range():
         generator.set_params(filters=(3, 8)).fit(X_train[:100], y_train[:100])
 
 
+@pytest.mark.backend
 def test_same_seed_same_templates(tiny):
     first, second = (
         quiet_fit(DistortionGenerator(tiny, **SMALL), X_train[:200]).transform(X_test[:40])

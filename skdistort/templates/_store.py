@@ -539,7 +539,7 @@ class TemplateStore:
         keys = self._stretched(keys, len(ids))
         self._attempt(ids)
         probes = self.generator.embed_probe(X, keys)
-        rows_of = {id: self._database.read_embeddings_of(id) for id in dict.fromkeys(ids)}
+        rows_of = self._database.read_claimed(ids)
         unknown = [id for id, rows in rows_of.items() if not rows]
         if unknown:
             raise KeyError(f"{len(unknown)} of the ids are not enrolled, such as {unknown[0]!r}.")

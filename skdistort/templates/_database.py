@@ -13,7 +13,7 @@ from ._postgresql import SCHEMES, PostgreSQLConnection
 from ._seals import Ledger, Sealer
 from ._sqlite import SQLiteConnection
 
-# Rows of one statement: a database takes so many parameters, and over a network each one takes time.
+# Rows of one statement: a database takes so many parameters, and over a network each takes time.
 _ROWS = 500
 
 
@@ -526,7 +526,7 @@ class TemplateDatabase:
         self._connection.execute_many("DELETE FROM templates WHERE number = ?", numbers)
 
     def _read_contents(self, kind, where, parameters):
-        """Read number, id, key check and the content of a kind of templates, and hold to the seal."""
+        """Read number, id, key check and one kind of content, and hold them to their seal."""
         rows = self._connection.execute(
             # Not as a join, for which a database may choose to read all contents.
             f"SELECT number, subject, key_check, (SELECT {kind} FROM contents "

@@ -250,7 +250,8 @@ class PostgreSQLConnection(Connection):
         with self._naming_the_store(), self._connection().transaction():
             # Another client may be making them.
             self.execute(
-                "SELECT pg_advisory_xact_lock(hashtext(?), current_schema()::regnamespace::oid::int)",
+                "SELECT pg_advisory_xact_lock(hashtext(?), "
+                "current_schema()::regnamespace::oid::int)",
                 (_MARK,),
             )
             if self._is_blank():

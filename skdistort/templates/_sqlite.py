@@ -148,7 +148,7 @@ class SQLiteConnection(Connection):
         self.execute("ALTER TABLE compacted RENAME TO contents")
 
     def erase(self, rewrite, wait):
-        """Empty the log, which holds what was overwritten, and shrink the file if it is worth it."""
+        """Empty the log, which holds what was overwritten, and shrink the file if it pays."""
         if not self._empty_log(wait):
             return False
         # What was asked for is done. If this is not, be it that the disk is full or that another

@@ -151,7 +151,7 @@ class Ledger(NamedTuple):
     n_removed : int
         How many templates have been removed so far.
     n_erased : int
-        How many rows of zeros there are in their places.
+        How many of them left their room in the files since the contents were last written anew.
 
     Examples
     --------
@@ -166,7 +166,18 @@ class Ledger(NamedTuple):
     n_removed: int = 0
     n_erased: int = 0
 
-    def changed(self, sealer, inserted=(), erased=(), compacted=False):
+    @property
+    def last_number(self):
+        """The number of the template that was added last.
+
+        Returns
+        -------
+        int
+            Numbers are given in turn, from 1 on, each once.
+        """
+        return self.n_templates + self.n_removed
+
+    def changed(self, sealer, inserted=(), erased=(), rewritten=False):
         """Record a change.
 
         Parameters
@@ -175,8 +186,8 @@ class Ledger(NamedTuple):
             What made the seals.
         inserted, erased : sequence of bytes
             Seals of the rows.
-        compacted : bool, default=False
-            Whether rows of zeros were left out of the file.
+        rewritten : bool, default=False
+            Whether what was erased was left out when the contents were written anew.
 
         Returns
         -------
@@ -188,7 +199,7 @@ class Ledger(NamedTuple):
             self.n_templates + len(inserted) - len(erased),
             self.digest ^ sealer.digest((*inserted, *erased)),
             self.n_removed + len(erased),
-            0 if compacted else self.n_erased + len(erased),
+            0 if rewritten else self.n_erased + len(erased),
         )
 
     def text(self, sealer):

@@ -1,6 +1,6 @@
 """TemplateStore: distorted images kept on disk, and probes compared with them.
 
-What becomes of an image is in :mod:`skdistort.templates._eight_bit`, the file in
+What becomes of an image is in :mod:`skdistort.templates._eight_bit`, the file or the tables in
 :mod:`skdistort.templates._database`, the comparison in :mod:`skdistort.templates._gallery`, where
 it decides in :mod:`skdistort.templates._thresholds`.
 """
@@ -42,7 +42,9 @@ class TemplateStore:
         A fitted generator, whose embedder compares. A file belongs to the generator that began
         it: another one is refused, be it the same one fitted again.
     path : str or os.PathLike
-        The file, an SQLite database; made if there is none, for its owner only.
+        The file, an SQLite database; made if there is none, for its owner only. Or, for several
+        machines, the URL of a PostgreSQL database, ``"postgresql://..."`` as libpq takes it, whose
+        current schema is the store's alone; see Notes.
     read_only : bool, default=False
         Whether to change nothing, as a machine that only verifies does. There has to be a store.
     key_cost : int, default=14
@@ -71,9 +73,11 @@ class TemplateStore:
         If the file is not a template store, is damaged, belongs to another generator or was sealed
         by another `mac_key`; if a parameter is out of its range.
     OSError
-        If the file cannot be opened or written. All methods raise it, or ValueError if damaged, or
-        if the generator was fitted again since. What would write to a store that is open for
-        reading only raises io.UnsupportedOperation, which is both.
+        If the file cannot be opened or written, or the server not be reached. All methods raise
+        it, or ValueError if damaged, or if the generator was fitted again since. What would write
+        to a store that is open for reading only raises io.UnsupportedOperation, which is both.
+    ImportError
+        If it is to be in PostgreSQL and psycopg is not installed.
 
     Notes
     -----
@@ -107,6 +111,12 @@ class TemplateStore:
     `revoke` fills the room of a template and its embedding in the file and its log with zeros, and
     the file shrinks when more is erased than is left. A file system or a drive may keep what was
     there, and unused parts of the file the text of a revoked id.
+
+    In PostgreSQL all this holds of the tables and the server. Password and TLS are what libpq takes
+    them from, and messages show no password. Who writes owns the tables; others wait for him, 30 s
+    at most, and who reads does not. `revoke` and `rotate` write the table of the images and
+    embeddings anew, so that its files hold no byte of the old ones; the write-ahead log, replicas
+    and backups of the server keep theirs.
 
     Examples
     --------
@@ -329,8 +339,8 @@ class TemplateStore:
         TypeError
             If it is not a str.
         TimeoutError
-            If another process was reading for so long that its log could not be emptied. The id
-            is revoked all the same; the bytes go with the next change or when the store opens.
+            If another process was reading for so long that the bytes could not be erased. The id is
+            revoked all the same; they go with the next revocation or when the store opens.
         """
         self._database.refuse_if_read_only()
         id = _check_id(id)
@@ -539,7 +549,7 @@ class TemplateStore:
         keys = self._stretched(keys, len(ids))
         self._attempt(ids)
         probes = self.generator.embed_probe(X, keys)
-        rows_of = {id: self._database.read_embeddings_of(id) for id in dict.fromkeys(ids)}
+        rows_of = self._database.read_claimed(ids)
         unknown = [id for id, rows in rows_of.items() if not rows]
         if unknown:
             raise KeyError(f"{len(unknown)} of the ids are not enrolled, such as {unknown[0]!r}.")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
+from support.stores import attack, in_both
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.distortion import _refinement
@@ -38,11 +39,6 @@ def keyed():
         refinement_steps=40,
         **small,
     ).fit(X[:400])
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "templates.db"
 
 
 @pytest.fixture
@@ -85,6 +81,7 @@ def test_a_key_that_was_searched_for_opens_nothing(keyed, path):
         assert store.verify(victims, X_held[:10], keys=secrets).mean() > 0.8
 
 
+@in_both
 def test_searches_look_under_the_claimed_key_only(store):
     ids = [f"{i}" for i in range(6)]
     store.enrol(ids, X_held[:6], keys=[ADA, ADA, BOB, ADA, BOB, ADA])
@@ -173,6 +170,7 @@ def test_a_file_keeps_what_a_guess_costs(keyed, path, monkeypatch):
             TemplateStore(keyed, path, key_cost=cost)
 
 
+@in_both
 def test_an_id_that_exists_is_enrolled_only_when_asked_for(store):
     store.enrol(["ada", "ada"], X_held[:2])
     with pytest.raises(ValueError, match="'ada' is enrolled already"):
@@ -259,6 +257,7 @@ def test_a_store_for_reading_verifies_and_changes_nothing(keyed, store, path):
         assert reader.ids == ["ada"]
 
 
+@in_both
 def test_a_sealed_store_needs_its_key_and_counts_changes(keyed, path):
     sealed = {"mac_key": bytes(range(32)), **FAST}
     with TemplateStore(keyed, path, **sealed) as store:
@@ -269,10 +268,8 @@ def test_a_sealed_store_needs_its_key_and_counts_changes(keyed, path):
     for wrong in (None, bytes(16)):
         with pytest.raises(ValueError, match="sealed with another mac_key"):
             TemplateStore(keyed, path, **{**sealed, "mac_key": wrong})
-    database = TemplateDatabase(path)
     # An attacker without the key can but take and leave what is there.
-    database._open.execute("DELETE FROM templates")
-    database.close()
+    attack(path, ("DELETE FROM templates", ()))
     with pytest.raises(ValueError, match="not those that it counted"):
         TemplateStore(keyed, path, **sealed)
 

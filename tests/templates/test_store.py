@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from support.frames import WAYS, asked_globally
+from support.stores import attack, bytes_on_disk, in_both
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.images._photos import recompress
@@ -42,18 +43,9 @@ def generator():
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "templates.db"
-
-
-@pytest.fixture
 def store(generator, path):
     with TemplateStore(generator, path) as store:
         yield store
-
-
-def bytes_on_disk(path):
-    return b"".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
 
 
 def names(n):
@@ -69,6 +61,7 @@ def squared_distance(a, b):
     return sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True))
 
 
+@in_both
 def test_file_holds_distorted_images_and_nothing_else(generator, store, path):
     images = X_held[:30]
     store.calibrate_threshold(X_held, y_held)
@@ -106,6 +99,7 @@ def test_embeddings_are_those_of_the_rounded_templates(generator, store):
         np.testing.assert_allclose(row, sorted(expected.values(), reverse=True), atol=1e-5)
 
 
+@in_both
 def test_verifies_by_the_best_template_of_the_claimed_id(generator, store):
     store.calibrate_threshold(X_held, y_held)
     claimed = [str(label) for label in y_held[:20]]
@@ -122,6 +116,7 @@ def test_verifies_by_the_best_template_of_the_claimed_id(generator, store):
     assert 0 < accepted.sum() < len(accepted)
 
 
+@in_both
 def test_threshold_is_that_of_held_out_pairs_and_stays(generator, store, path):
     probes = generator.embed(X_held)
     enrolled = embed_templates(generator, make_templates(generator, X_held))
@@ -195,6 +190,7 @@ def test_rotation_of_a_generator_of_named_columns_asked_for_data_frames(generato
     assert np.abs(after - before).max() < 0.5
 
 
+@in_both
 def test_revoked_template_is_gone_everywhere(generator, store, path):
     store.calibrate_threshold(X_held, y_held)
     store.enrol(["a", "b", "a", "c"], X_held[:4])
@@ -218,6 +214,7 @@ def test_revoked_template_is_gone_everywhere(generator, store, path):
     assert store.identify(PROBES).ids.tolist() == [["a"]] * len(PROBES)
 
 
+@in_both
 def test_refresh_embeds_only_what_is_new(store, monkeypatch):
     embedded = []
 
@@ -236,6 +233,7 @@ def test_refresh_embeds_only_what_is_new(store, monkeypatch):
     assert embedded == [7, 2]
 
 
+@in_both
 def test_reads_templates_in_blocks(generator, store, path, monkeypatch):
     store.enrol(names(9), X_held[:9])
     expected = store.identify(PROBES, 9)
@@ -363,6 +361,7 @@ def test_refuses_bad_ids_and_images(store):
         store.calibrate_threshold(X_held, y_held[:-1])
 
 
+@in_both
 def test_refuses_ids_that_no_file_can_hold(generator, store):
     for use in (store.enrol, store.verify, store.score_claims):
         with pytest.raises(ValueError, match="text that UTF-8 can hold") as refusal:
@@ -374,6 +373,7 @@ def test_refuses_ids_that_no_file_can_hold(generator, store):
     assert store.ids == ["\ue000 \U0001f600"]
 
 
+@in_both
 def test_refuses_decisions_without_a_threshold_and_after_closing(generator, path):
     store = TemplateStore(generator, path)
     store.enrol(["a"], X_held[:1])
@@ -401,13 +401,14 @@ def test_tells_of_templates_of_another_size_and_of_missing_ones(store, path):
     with pytest.raises(ValueError, match="embedding of a template is not finite"):
         store.score_claims(["c"], PROBES[:1])
     database.remove("c")
-    database._open.execute("DELETE FROM contents WHERE number = 2")
+    attack(path, ("DELETE FROM contents WHERE number = 2", ()))
     for use in (lambda: store.identify(PROBES), lambda: store.score_claims(["b"], PROBES[:1])):
         with pytest.raises(ValueError, match="template 2 is not what was written"):
             use()
     database.close()
 
 
+@in_both
 def test_random_bytes_of_a_revocation_leave_the_log(store, path):
     """Templates are like one another; of random ones no part may be left."""
     image = random.Random(0).randbytes(64)

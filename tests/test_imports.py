@@ -28,6 +28,7 @@ LAYERS = [
     "normalisation plda verification",
     "distortion",
     "attacks scoring templates",
+    "_command",
     "__init__",
     "__main__",
 ]

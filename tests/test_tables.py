@@ -20,7 +20,7 @@ from skdistort.metrics import (
 pytestmark = pytest.mark.fast
 
 NASTY = "<script>alert('&')</script>"
-ROW = {"name": NASTY, "rate": 0.12345, "rate_95%": (0.1, np.nan), "n": 3, "none": None}
+ROW = {"name": NASTY, "rate": 0.12345, "rate_95%": (0.1, np.nan), "n": np.int64(3), "none": None}
 
 
 def protection(**tables):

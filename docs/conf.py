@@ -52,6 +52,8 @@ sphinx_gallery_conf = {
     "doc_module": ("skdistort",),
     "abort_on_example_error": True,
     "download_all_examples": False,
+    # Of each page there is a notebook, which begins so.
+    "first_notebook_cell": "%pip install 'skdistort[tensorflow,plot]'\n%matplotlib inline",
     "parallel": 2,
     "show_memory": False,
     "show_signature": False,

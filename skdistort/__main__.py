@@ -7,11 +7,20 @@ import argparse
 import os
 import sys
 from contextlib import suppress
+from io import BytesIO
 from math import isqrt, prod
+from typing import Any, NamedTuple
 
 from ._version import __version__
 
 _PICTURES = (".pdf", ".png", ".svg")
+_NAMED = ("digits", "mnist", "lfw")
+# What a generator learns from in front of an embedder that is given, in batches of 64 images.
+_STEPS, _BATCH_SIZE = 200, 64
+# Images that a picture shows.
+_COLUMNS = 10
+# Classes that have rows of their own in the table of distances that is printed.
+_MOST_CLASSES = 20
 # As shells report the end by a signal: 128 and its number.
 _INTERRUPTED, _PIPE_CLOSED = 128 + 2, 128 + 13
 
@@ -39,9 +48,9 @@ def main(argv=None):
     status = 2
     try:
         options = _parse(argv)
-        data = _load(options)
+        task = _prepare(options)
         status = 1
-        _report(_train(data, options), data.X_test, data.y_test, options)
+        _report(_train(task, options), task, options)
         sys.stdout.flush()
     except SystemExit as left:
         _leave(left.code)
@@ -95,7 +104,25 @@ def _parse(argv):
     )
     add = parser.add_argument
     add("--version", action="version", version=f"skdistort {__version__}")
-    add("--data", default="digits", help="digits, mnist, lfw or FILE.npz")
+    add(
+        "--data",
+        default="digits",
+        help="digits, mnist, lfw, FILE.npz, or a FOLDER of photos with a subfolder for each person",
+    )
+    add("--align", action="store_true", help="find and align the faces of the folder's photos")
+    add("--leave-out", action="store_true", help="leave out photos that cannot be aligned")
+    add("--embedder", help="FILE.onnx or FILE.keras, instead of training an embedder")
+    add(
+        "--scaling",
+        choices=("auto", "arcface", "imagenet", "unit", "none"),
+        help="pixels of an ONNX embedder: -1 to 1, ImageNet's mean and deviation, 0 to 1, or as "
+        "they come; auto, which None means, tries all on people to train on",
+    )
+    add(
+        "--keyed",
+        action=argparse.BooleanOptionalAction,
+        help="templates under a key; of a folder they are, unless the architecture is unet",
+    )
     add(
         "--image-shape",
         type=_number(int, 1, 2**31 - 1),
@@ -106,24 +133,55 @@ def _parse(argv):
     # Embeddings have unit length, so that squared distances end at 4.
     add("--alpha", type=_number(float, 0, 4), default=0.2, help="margin of the embedding term")
     add("--pi-emb", type=_number(float, 0, 1), default=0.5, help="weight of the embedding term")
-    add("--epochs", type=_number(int, 1, 10**6), default=20, help="of each of the two networks")
+    add(
+        "--epochs",
+        type=_number(int, 1, 10**6),
+        help="of each network that is trained; 20, or with --embedder as many as make "
+        f"{_STEPS} batches",
+    )
     add("--seed", type=_number(int, 0, 2**32 - 1), default=0)
-    add("--output", default="skdistort.png", help="where the picture goes")
-    add("--no-picture", action="store_true", help="draw none, which needs no matplotlib")
+    add("--output", default="skdistort.png", help="where the picture goes, and beside it the page")
+    add(
+        "--no-picture",
+        action="store_true",
+        help="draw none and write no page, which needs no matplotlib",
+    )
     add("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(argv)
     if options.image_shape and len(options.image_shape) not in (2, 3):
         parser.error(f"argument --image-shape: takes 2 or 3 numbers, got {options.image_shape}")
+    options.is_folder = options.data not in _NAMED and os.path.isdir(options.data)
+    if options.keyed and options.architecture == "unet":
+        parser.error("argument --keyed: a unet takes no key, whose skip connections leak the image")
+    if options.keyed is None:
+        options.keyed = options.is_folder and options.architecture != "unet"
+    for given, name, needed, needs in (
+        (options.align, "--align", options.is_folder, "--data FOLDER"),
+        (options.leave_out, "--leave-out", options.align, "--align"),
+        (options.scaling, "--scaling", options.embedder, "--embedder FILE.onnx"),
+    ):
+        if given and not needed:
+            parser.error(f"argument {name}: needs {needs}")
     return options
 
 
-def _load(options):
-    """Load images, and find out all that can be known before the training."""
+class _Task(NamedTuple):
+    """What was loaded: images, their black and white, and an embedder, None to train one."""
+
+    data: Any
+    pixel_range: tuple
+    embedder: Any
+
+
+def _prepare(options):
+    """Load what is asked for, and find out all that can be known before the training."""
     if not options.no_picture:
         _check_picture(options.output)
-    from .datasets import load_images
+    if options.embedder:
+        from ._command._people import check_file
 
-    data = load_images(options.data, random_state=options.seed)
+        check_file(options.embedder)
+    data = _load_images(options)
     _check_images(data, options)
     for y, use in ((data.y_train, "train"), (data.y_test, "test")):
         _check_pairs(y, use)
@@ -134,7 +192,37 @@ def _load(options):
     # Says whether there is a backend.
     from . import _backend  # noqa: F401
 
-    return data
+    pixel_range = (0, 255) if options.is_folder else _pixel_range(data)
+    embedder = None
+    if options.embedder:
+        from ._command._people import load_embedder
+
+        scaling = options.scaling or "auto"
+        embedder, note = load_embedder(options.embedder, scaling, pixel_range, data)
+        _say(f"{options.embedder}: {note}")
+    return _Task(data, pixel_range, embedder)
+
+
+def _load_images(options):
+    """Load images by name, from a file or from a folder."""
+    if options.is_folder:
+        from ._command._people import load_people
+
+        return load_people(
+            options.data,
+            align=options.align,
+            leave_out=options.leave_out,
+            verbose=not options.quiet,
+            random_state=options.seed,
+        )
+    from .datasets import load_images
+
+    if options.data not in _NAMED and not options.data.lower().endswith(".npz"):
+        raise ValueError(
+            f"argument --data: must be {', '.join(_NAMED)}, FILE.npz or a folder with a subfolder "
+            f"for each person; there is no folder {options.data}"
+        )
+    return load_images(options.data, random_state=options.seed)
 
 
 class _NotYet(Exception):
@@ -148,13 +236,14 @@ def _check_picture(path):
 
     if os.path.splitext(path)[1].lower() not in _PICTURES:
         raise ValueError(f"argument --output: must end in one of {', '.join(_PICTURES)}")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"argument --output: {path} is there, and no file")
-    try:
-        with suppress(_NotYet), replacing(path):
-            raise _NotYet
-    except OSError as error:
-        raise OSError(f"argument --output: {error}") from error
+    for written in (path, _page_path(path)):
+        if os.path.exists(written) and not os.path.isfile(written):
+            raise ValueError(f"argument --output: {written} is there, and no file")
+        try:
+            with suppress(_NotYet), replacing(written):
+                raise _NotYet
+        except OSError as error:
+            raise OSError(f"argument --output: {error}") from error
     try:
         import_matplotlib("figure")
     except ImportError as error:
@@ -209,77 +298,177 @@ def _say(text):
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
-def _train(data, options):
+def _train(task, options):
     from sklearn.frozen import FrozenEstimator
 
     from . import DistortionGenerator, TripletEmbedder
 
+    n_batches = -(-len(task.data.X_train) // _BATCH_SIZE)
     training = {
-        "epochs": options.epochs,
+        "epochs": options.epochs or (20 if task.embedder is None else -(-_STEPS // n_batches)),
         "image_shape": options.image_shape,
         "verbose": 0 if options.quiet else 1,
         "random_state": options.seed,
     }
     generator = DistortionGenerator(
+        task.embedder,
         alpha=options.alpha,
         pi_emb=options.pi_emb,
         architecture=options.architecture,
-        pixel_range=_pixel_range(data),
+        # That of a demonstration: nothing is kept that it protects.
+        key=options.seed if options.keyed else None,
+        pixel_range=task.pixel_range,
+        batch_size=_BATCH_SIZE,
         **training,
     )
-    _say("\nTraining the embedder F")
-    embedder = TripletEmbedder(**training).fit(data.X_train, data.y_train)
+    if task.embedder is None:
+        _say("\nTraining the embedder F")
+        embedder = TripletEmbedder(**training).fit(task.data.X_train, task.data.y_train)
+        generator.set_params(embedder=FrozenEstimator(embedder))
     _say("\nTraining the generator G")
-    return generator.set_params(embedder=FrozenEstimator(embedder)).fit(data.X_train)
+    return generator.fit(task.data.X_train)
 
 
-def _report(generator, X, y, options):
-    from .images import from_unit_range
-    from .metrics import (
-        VerificationReport,
-        det_points,
-        distance_table,
-        distortion_report,
-        pair_scores,
-        trivial_templates,
-        verification_report,
-    )
+def _report(generator, task, options):
+    from ._command._page import Section
+    from .metrics import DistanceTable, VerificationReport, distance_table, distortion_report
 
+    X, y = task.data.X_test, task.data.y_test
     compared = generator.compare(X)
     images, templates = compared.images, compared.templates
-    _say("\nDistances of test images (real) and templates (gen), pixels in [0, 1]")
-    table = distance_table(images, templates, y, pixel_range=(0, 1), random_state=options.seed)
-    _say(str(table))
-    _say("\nWhat templates hide: DSSIM and correlations of image and template, and the SSIM that")
-    _say("a ridge regression reaches when it reconstructs held-out images from templates")
-    report = distortion_report(images, templates, pixel_range=(0, 1), random_state=options.seed)
-    _say(str(report))
+    measured = {"pixel_range": (0, 1), "random_state": options.seed}
+    sections = []
 
-    enrolled = {"plain": compared.embeddings, "distorted": compared.template_embeddings}
-    for name, template in trivial_templates(images, options.seed).items():
-        enrolled[name] = generator.embed(from_unit_range(template, generator.pixel_range_))
-    rows, curves = [], {}
-    for name, Z in enrolled.items():
-        comparison = f"plain vs {name}"
-        scores = pair_scores(compared.embeddings, y, Z, y, exclude_same_index=True)
-        rows += verification_report({comparison: scores}).rows
-        curves[comparison] = det_points(*scores)[:2]
-    _say("\nVerification: plain probes against what is enrolled")
-    _say(str(VerificationReport(rows)))
-    for failure in generator.diagnose(X).failures:
-        _say(f"\nWarning: the templates show the failure {failure!r}.")
+    def show(title, text, report, on_page=None):
+        sections.append(Section(title, text, on_page or report))
+        _say(f"\n{title}\n{report}")
+
+    table = distance_table(images, templates, y, **measured)
+    of_all = DistanceTable([row for row in table.rows if row["class"] == "all"])
+    show(
+        "Distances of test images (real) and templates (gen), pixels in [0, 1]",
+        "How far a template lies from its image. Compare real-gen with two images of one class, "
+        "and with templates that need no generator.",
+        table if len(set(y.tolist())) <= _MOST_CLASSES else of_all,
+        on_page=of_all,
+    )
+    show(
+        "What templates hide: measures of image and template, and a ridge regression's inversion",
+        "A large distance alone hides nothing. The inversion is that of held-out images by an "
+        "attacker who knows half of the images and their templates; a trained attack may get more.",
+        distortion_report(images, templates, **measured),
+    )
+    rows, curves = _verify(generator, compared, X, y, options)
+    show(
+        "Verification: plain probes against what is enrolled",
+        "What the templates cost: compare plain vs distorted with plain vs plain."
+        + options.keyed * " Under another key than the template's, errors have to be near 0.5.",
+        VerificationReport(rows),
+    )
+    failures = [
+        f"the templates show the failure {failure!r}." for failure in generator.diagnose(X).failures
+    ]
+    for failure in failures:
+        _say(f"\nWarning: {failure}")
     if not options.no_picture:
-        _draw(images, templates, curves, options.output)
+        summary = [
+            f"{options.data}: {len(task.data.X_train)} images to train on, {len(X)} to test on, of "
+            f"{len(set(y.tolist()))} classes; all that is told here is of those to test on.",
+            "The architecture is "
+            f"{options.architecture}, {'with a key' if options.keyed else 'without a key'}; alpha "
+            f"{options.alpha:g}, pi_emb {options.pi_emb:g}, {generator.epochs} epochs, seed "
+            f"{options.seed}.",
+        ]
+        rows = _choose_rows(generator, X, images, templates, options)
+        _draw(rows, curves, summary, failures, sections, options.output)
 
 
-def _draw(images, templates, curves, path):
+def _choose_rows(generator, X, images, templates, options):
+    """Take what is drawn of some images, from the first to the last."""
+    from .images import to_unit_range
+
+    n = len(images)
+    shown = (
+        [i * (n - 1) // max(1, _COLUMNS - 1) for i in range(_COLUMNS)]
+        if n > _COLUMNS
+        else slice(None)
+    )
+    rows = {"image": images[shown], "template": templates[shown]}
+    if options.keyed:
+        other = generator.transform(X[shown], keys=options.seed + 1)
+        rows["template under another key"] = to_unit_range(
+            other.reshape(rows["image"].shape), generator.pixel_range_
+        )
+    return rows
+
+
+def _draw(rows, curves, summary, failures, sections, path):
+    """Write the picture, and the page with the same picture in it."""
+    from ._command._page import make_page
     from ._files import replacing
-    from .plotting import plot_overview
+    from .plotting import plot_rows
 
-    figure = plot_overview(images, templates, curves)
+    figure = plot_rows(rows, curves)
     with replacing(path) as file:
         figure.savefig(file, format=os.path.splitext(path)[1][1:].lower(), dpi=150)
-    _say(f"\nPicture: {path}")
+    captions = (
+        f"From top to bottom: {', '.join(rows)}. What is in a column is of one image.",
+        "Share of genuine pairs rejected (FNMR) over that of impostors accepted (FMR), at all "
+        "thresholds: the nearer to the lower left corner, the fewer errors. The axes begin at "
+        "half an error among all pairs.",
+    )
+    # It is laid out by now, which takes longer than to draw it.
+    figure.set_layout_engine("none")
+    pictures = [
+        (_cut_out(figure, part), caption)
+        for part, caption in zip(figure.subfigs, captions, strict=True)
+    ]
+    page = make_page(
+        summary,
+        [f"Warning: {failure}" for failure in failures],
+        sections,
+        pictures,
+        f"Written by skdistort {__version__}.",
+    )
+    with replacing(_page_path(path)) as file:
+        file.write(page.encode())
+    _say(f"\nPicture: {path}\nPage: {_page_path(path)}")
+
+
+def _cut_out(figure, part):
+    """Give a part of a figure as a PNG file."""
+    file = BytesIO()
+    box = part.bbox.transformed(figure.dpi_scale_trans.inverted())
+    figure.savefig(file, format="png", dpi=110, bbox_inches=box)
+    return file.getvalue()
+
+
+def _page_path(picture):
+    return f"{os.path.splitext(picture)[0]}.html"
+
+
+def _verify(generator, compared, X, y, options):
+    """Compare plain probes with each kind of template: rows of a table, and DET curves."""
+    from .images import from_unit_range
+    from .metrics import det_points, pair_scores, trivial_templates, verification_report
+
+    probes, plain = compared.embeddings, compared.embeddings
+    enrolled = {"plain": (probes, plain), "distorted": (probes, compared.template_embeddings)}
+    if options.keyed:
+        other_key = generator.embed_probe(X, keys=options.seed + 1)
+        enrolled["distorted, another key"] = (other_key, compared.template_embeddings)
+        # No key takes part in these.
+        plain = generator.embed(X)
+    for name, template in trivial_templates(compared.images, options.seed).items():
+        template = from_unit_range(template, generator.pixel_range_)
+        enrolled[name] = (plain, generator.embed(template))
+    rows, curves = [], {}
+    for name, (presented, kept) in enrolled.items():
+        comparison = f"plain vs {name}"
+        scores = pair_scores(presented, y, kept, y, exclude_same_index=True)
+        rows += verification_report({comparison: scores}).rows
+        curves[comparison] = det_points(*scores)[:2]
+    return rows, curves
 
 
 if __name__ == "__main__":

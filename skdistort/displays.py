@@ -123,7 +123,8 @@ class DetDisplay(_ErrorCurveDisplay):  # numpydoc ignore=PR02
 
     Normally distributed scores give straight lines there, and small rates have as much room as
     large ones. A rate of 0, which such an axis cannot show, is drawn at half the curve's smallest
-    other rate, and a rate of 1 likewise. The view ends at 80 %, or beyond the highest equal error
+    other rate, and a rate of 1 likewise. The axes begin there, at half an error among all pairs,
+    since nothing smaller can be measured; they end at 80 %, or beyond the highest equal error
     rate. ``ax_.set_xlim`` and ``ax_.set_ylim`` take probits, which is what is drawn, as by
     scikit-learn's ``DetCurveDisplay``.
 
@@ -168,6 +169,7 @@ class DetDisplay(_ErrorCurveDisplay):  # numpydoc ignore=PR02
 
     def _lay_out(self):
         ticker = import_matplotlib("ticker")
+        self.ax_.margins(0)
         for axis in (self.ax_.xaxis, self.ax_.yaxis):
             axis.set_major_locator(ticker.FixedLocator(ndtri(_TICKS)))
             axis.set_major_formatter(ticker.FixedFormatter([f"{100 * t:.6g}" for t in _TICKS]))

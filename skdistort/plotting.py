@@ -52,21 +52,59 @@ def plot_overview(
     >>> len(plot_overview(X, 1 - X, {"toy": curve}).axes)
     9
     """
+    return plot_rows({"image": images, "template": templates}, curves, image_shape=image_shape)
+
+
+def plot_rows(
+    rows: Mapping[str, ArrayLike],
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    image_shape: Sequence[int] | None = None,
+) -> Figure:
+    """Draw rows of images, one below the other, and DET curves beside them.
+
+    Parameters
+    ----------
+    rows : dict of str to array-like of shape (n, n_features), (n, h, w) or (n, h, w, c)
+        By title, images of the same units: what was made of one image is in its column, of which
+        ten at most are drawn. Channels are drawn as by :func:`plot_overview`.
+    curves : dict of str to tuple of 2 ndarray
+        As for :func:`plot_overview`.
+    image_shape : tuple of int or None, default=None
+        Shape of one image where the layout does not say it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, of two subfigures, to save or to show.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistort.plotting import plot_rows
+    >>> X = np.random.default_rng(0).random((4, 8, 8))
+    >>> curve = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.5, 0.5])
+    >>> len(plot_rows({"image": X, "template": 1 - X, "blind guess": 0 * X}, {"toy": curve}).axes)
+    13
+    """
     Figure = import_matplotlib("figure").Figure
-    stacks = [as_images(stack, image_shape)[:10] for stack in (images, templates)]
+    stacks = [as_images(stack, image_shape)[:10] for stack in rows.values()]
     pixel_range = min(s.min() for s in stacks), max(s.max() for s in stacks)
     stacks = [to_unit_range(stack, pixel_range) for stack in stacks]
-    n_columns = len(stacks[0])
-    figure = Figure(figsize=(0.9 * n_columns + 4, 3.4), layout="constrained")
+    n_rows, n_columns = len(stacks), len(stacks[0])
+    height = max(3.4, 0.2 + 1.15 * n_rows)
+    figure = Figure(figsize=(0.9 * n_columns + 4, height), layout="constrained")
     grid, side = figure.subfigures(1, 2, width_ratios=(0.9 * n_columns, 4))
-    axes = grid.subplots(2, n_columns, squeeze=False)
-    for row, stack, title in zip(axes, stacks, ("image", "template"), strict=True):
-        row[0].set_title(title, loc="left")
+    axes = grid.subplots(n_rows, n_columns, squeeze=False)
+    for row, stack, title in zip(axes, stacks, rows, strict=True):
         for axis, image in zip(row, stack, strict=True):
+            # Room for the title in each column, however long it is.
+            axis.set_title(" ", fontsize="medium")
             # A row of pixels would be too thin to see.
             aspect = "equal" if max(image.shape[:2]) <= 8 * min(image.shape[:2]) else "auto"
             axis.imshow(_as_picture(image), cmap="gray", vmin=0, vmax=1, aspect=aspect)
             axis.set_axis_off()
+        row[0].set_title(title, loc="left", fontsize="medium").set_in_layout(False)
     plot_det(curves, side.subplots())
     return figure
 

@@ -67,7 +67,7 @@ def test_trains_prints_tables_and_draws(tmp_path, capsys):
         assert row in printed
     assert "2/2" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    assert sorted(os.listdir(tmp_path)) == ["out.html", "out.png"]
 
 
 def test_npz_of_own_data(tmp_path, capsys):
@@ -125,15 +125,25 @@ def test_images_brighter_than_any_of_training(tmp_path, capsys):
         (["--output", "folder.png"], "argument --output: folder.png is there, and no file"),
         (["--output", f"{'x' * 240}.png"], "argument --output: "),
         (["--output", "a\0.png"], "null"),
-        (["--data", "cifar"], "data must be 'digits', 'mnist', 'lfw' or an .npz file"),
+        (["--data", "cifar"], "--data: must be digits, mnist, lfw, FILE.npz or a folder with a"),
+        (["--data", "folder.png"], "folder.png has no subfolder that holds images"),
+        (["--align"], "argument --align: needs --data FOLDER"),
+        (["--data", "folder.png", "--leave-out"], "argument --leave-out: needs --align"),
+        (["--scaling", "none"], "argument --scaling: needs --embedder FILE.onnx"),
+        (["--scaling", "any"], "argument --scaling: invalid choice"),
+        (["--keyed", "--architecture", "unet"], "argument --keyed: a unet takes no key"),
+        (["--embedder", "missing.onnx"], "argument --embedder: there is no file missing.onnx"),
+        (["--embedder", "folder.onnx"], "argument --embedder: there is no file folder.onnx"),
+        (["--embedder", "net.pt"], "argument --embedder: must end in one of .keras, .onnx"),
+        (["--output", "page.png"], "argument --output: page.html is there, and no file"),
         (["--data", "missing.npz"], "No such file or directory: 'missing.npz'"),
-        (["--data", "folder.npz"], "Is a directory: 'folder.npz'"),
+        (["--data", "folder.npz"], "folder.npz has no subfolder that holds images"),
         (["--data", "text.npz"], "text.npz is no .npz file"),
     ],
 )
 def test_arguments_are_checked_before_training(arguments, message, refused, tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "folder.npz").mkdir()
+    for name in ("folder.png", "folder.npz", "folder.onnx", "page.html"):
+        (tmp_path / name).mkdir()
     (tmp_path / "text.npz").write_text("no archive")
     assert message in refused(*arguments)
 

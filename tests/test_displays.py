@@ -135,9 +135,17 @@ def test_axes_grow_with_the_curves():
     before = ax.get_xlim()
     fine = DetDisplay.from_predictions(*scores(50_000), ax=ax)
     assert coarse.ax_ is fine.ax_ is ax
-    assert ax.get_xlim()[0] < min(before[0], drawn(fine)[0].min())
+    assert ax.get_xlim()[0] < before[0]
+    assert ax.get_xlim()[0] <= drawn(fine)[0].min()
     assert NormalDist().cdf(ax.get_xlim()[1]) == pytest.approx(0.8)
     assert NormalDist().cdf(ax.get_ylim()[1]) == pytest.approx(0.8)
+
+
+def test_axes_begin_where_the_number_of_pairs_ends():
+    y, s = scores(2000)
+    ax = DetDisplay.from_predictions(y, s, ax=Figure().subplots()).ax_
+    for (low, _), pairs in ((ax.get_xlim(), ~np.asarray(y, bool)), (ax.get_ylim(), y)):
+        assert NormalDist().cdf(low) == pytest.approx(1 / (2 * np.count_nonzero(pairs)))
 
 
 def test_lines_without_points_do_not_matter():

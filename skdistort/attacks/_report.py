@@ -17,9 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._labels import as_labels
+from .._tables import data_frame, format_table, html_table, plain_values
 from .._typing import Seed
 from ..displays import import_matplotlib
-from ..metrics._tables import format_table
 from ..training._batches import spawn_rng
 from . import _decisions, _sections
 from ._evidence import Evidence
@@ -28,6 +28,7 @@ from ._system import AttackedSystem
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
     from ..distortion import DistortionGenerator
 
@@ -198,18 +199,69 @@ class ProtectionReport:
 
     def __str__(self):
         """Aligned text."""
-        parts = []
+        return "\n\n".join(
+            "\n".join([title, f"[{terms}]", format_table(rows), *filter(None, [note])])
+            for title, terms, rows, note in self._tables()
+        )
+
+    def _repr_html_(self):
+        return "".join(
+            html_table(rows, f"{title} [{terms}]", note)
+            for title, terms, rows, note in self._tables()
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what is in the report as plain values, such as JSON takes.
+
+        Returns
+        -------
+        dict
+            The attributes of the report; None stands for NaN, too.
+        """
+        return plain_values(self)
+
+    def to_frame(self, table: str | None = None) -> DataFrame:
+        """Give one of the tables, or all of them, as a data frame.
+
+        Parameters
+        ----------
+        table : str or None, default=None
+            The attribute that holds it, such as "inversion". None puts the rows of all below one
+            another; the first column, ``table``, tells them apart, and what a table has not is
+            missing in its rows.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each key of a row, of an interval two, which end in ``_low`` and ``_high``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If the report holds no table of this name.
+        """
+        held = [name for name in _TITLES if getattr(self, name)]
+        if table is None:
+            rows = [{"table": name, **row} for name in held for row in getattr(self, name)]
+            return data_frame(rows)
+        if table not in held:
+            raise ValueError(f"table must be one of {held}, which there are, got {table!r}.")
+        return data_frame(getattr(self, table))
+
+    def _tables(self):
+        """Give title, terms, rows and note of each table that there is."""
         for name, (title, terms) in _TITLES.items():
-            rows = getattr(self, name)
-            if rows:
-                parts.append(f"{title}\n[{terms}]\n{format_table(rows)}")
+            rows, note = getattr(self, name), ""
             if name == "key_recovery" and rows is not None:
                 half, most = self.pairs_to_recover_key(0.5), self.pairs_to_recover_key(0.9)
-                parts[-1] += (
-                    f"\nwith the key itself: {self.key_known_match_rate:.4f}; half of that from "
+                note = (
+                    f"with the key itself: {self.key_known_match_rate:.4f}; half of that from "
                     f"{half} known pairs, 90 % from {most}"
                 )
-        return "\n\n".join(parts)
+            if rows:
+                yield title, terms, rows, note
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the leak scale: the SSIM of each attack between blind guess and limit.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,11 +21,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from .._labels import as_labels
+from .._tables import data_frame, format_table, html_table, plain_values
 from .._typing import Seed
 from ..images._layout import as_images, to_unit_range
 from ._image_distances import abs_pearson, dssim, edge_correlation, l1, mse, pointwise_r2, rmse
 from ._ridge import fit_ridge
-from ._tables import format_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _TABLE_MEASURES = {f.__name__: f for f in (mse, rmse, l1, dssim, abs_pearson)}
 _REPORT_MEASURES = {
@@ -49,6 +53,34 @@ class DistanceTable:
         """Aligned text."""
         return format_table(self.rows)
 
+    def _repr_html_(self):
+        return html_table(self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what is in the report as plain values, such as JSON takes.
+
+        Returns
+        -------
+        dict
+            The ``rows``; None stands for NaN.
+        """
+        return plain_values(self)
+
+    def to_frame(self) -> DataFrame:
+        """Give the rows as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each key of a row.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return data_frame(self.rows)
+
 
 @dataclass(frozen=True)
 class DistortionReport:
@@ -72,7 +104,38 @@ class DistortionReport:
 
     def __str__(self):
         """Aligned text."""
-        return f"{format_table(self.rows)}\nblind guess: inversion_ssim {self.blind_ssim:.4f}"
+        return f"{format_table(self.rows)}\n{self._note()}"
+
+    def _note(self):
+        return f"blind guess: inversion_ssim {self.blind_ssim:.4f}"
+
+    def _repr_html_(self):
+        return html_table(self.rows, note=self._note())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what is in the report as plain values, such as JSON takes.
+
+        Returns
+        -------
+        dict
+            ``rows`` and ``blind_ssim``; None stands for NaN.
+        """
+        return plain_values(self)
+
+    def to_frame(self) -> DataFrame:
+        """Give the rows as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each key of a row.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return data_frame(self.rows)
 
 
 def trivial_templates(X01: ArrayLike, random_state: Seed) -> dict[str, NDArray[np.float32]]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._tables import format_table
+from .._tables import data_frame, format_table, html_table, plain_values
 from ._verification import best_f1_threshold, equal_error_rate, fnmr_at_fmr
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,34 @@ class VerificationReport:
     def __str__(self):
         """Aligned text."""
         return format_table(self.rows)
+
+    def _repr_html_(self):
+        return html_table(self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what is in the report as plain values, such as JSON takes.
+
+        Returns
+        -------
+        dict
+            The ``rows``; None stands for NaN.
+        """
+        return plain_values(self)
+
+    def to_frame(self) -> DataFrame:
+        """Give the rows as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column for each key of a row.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return data_frame(self.rows)
 
 
 def verification_report(

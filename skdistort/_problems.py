@@ -23,19 +23,19 @@ def raise_problems(problems: Mapping[int, Exception], n_samples: int, what: str)
 
     Raises
     ------
-    FileNotFoundError
-        If nothing is wrong but that files are missing.
-    ValueError
-        Else.
+    Exception
+        Of the kind of the problems, such as FileNotFoundError, if all are of one; else ValueError.
     """
     if not problems:
         return
-    missing = all(isinstance(problem, FileNotFoundError) for problem in problems.values())
-    kind = FileNotFoundError if missing else ValueError
     in_order = [problems[i] for i in sorted(problems)]
-    if len(in_order) == 1:
-        raise kind(str(in_order[0])) from in_order[0]
-    raise kind(describe_problems(problems, n_samples, what)) from in_order[0]
+    kinds = {type(problem) for problem in in_order}
+    kind = kinds.pop() if len(kinds) == 1 else ValueError
+    one = len(in_order) == 1
+    error = kind(str(in_order[0]) if one else describe_problems(problems, n_samples, what))
+    # What an exception of the library's own says of the first sample.
+    vars(error).update(vars(in_order[0]))
+    raise error from in_order[0]
 
 
 def describe_problems(problems: Mapping[int, Exception], n_samples: int, what: str) -> str:

@@ -102,7 +102,8 @@ def group_trials(identities, score_groups):
         Whose each sample is.
     score_groups : callable
         Given rows of samples, shape (n_groups, n), the scores of all samples with each of these
-        groups, shape (n_samples, n_groups).
+        groups, shape (n_samples, n_groups), or several such, one after the other, as under
+        different keys.
 
     Yields
     ------
@@ -128,7 +129,8 @@ def group_trials(identities, score_groups):
         compared = np.ones((len(identities), len(groups)), dtype=bool)
         compared[groups.T, np.arange(len(groups))] = False
         genuine = identities[:, None] == identities[groups[:, 0]]
-        yield n, genuine[compared], score_groups(groups)[compared]
+        scores = score_groups(groups).reshape(-1, *compared.shape)
+        yield n, np.tile(genuine[compared], len(scores)), scores[:, compared].ravel()
 
 
 def thresholds_for(thresholds, numbers):

@@ -23,18 +23,25 @@ def raise_problems(problems: Mapping[int, Exception], n_samples: int, what: str)
 
     Raises
     ------
-    Exception
-        Of the kind of the problems, such as FileNotFoundError, if all are of one; else ValueError.
+    FileNotFoundError
+        If nothing is wrong but that files are missing.
+    InputMismatchError
+        If nothing is wrong but that samples are in other units; of the first of them.
+    ValueError
+        Else.
     """
     if not problems:
         return
     in_order = [problems[i] for i in sorted(problems)]
-    kinds = {type(problem) for problem in in_order}
-    kind = kinds.pop() if len(kinds) == 1 else ValueError
+    kind = type(in_order[0])
+    # Those of the library's own that say which sample it is, and what was seen.
+    telling = kind is FileNotFoundError or hasattr(in_order[0], "sample")
+    if not telling or any(type(problem) is not kind for problem in in_order):
+        kind = ValueError
     one = len(in_order) == 1
     error = kind(str(in_order[0]) if one else describe_problems(problems, n_samples, what))
-    # What an exception of the library's own says of the first sample.
-    vars(error).update(vars(in_order[0]))
+    if kind is not ValueError:
+        vars(error).update(vars(in_order[0]))
     raise error from in_order[0]
 
 

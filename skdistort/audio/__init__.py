@@ -7,6 +7,7 @@ from ._augmentation import SpeechAugmentation
 from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
 from ._filters import analysis_window, mel_filterbank
 from ._log_mel import log_mel, normalise_bands
+from ._onnx import OnnxEncoder
 from ._spectrogram import LogMelSpectrogram
 from ._speech import (
     EnergyVAD,
@@ -20,6 +21,7 @@ __all__ = [
     "CepstralCoefficients",
     "EnergyVAD",
     "LogMelSpectrogram",
+    "OnnxEncoder",
     "SpeechAugmentation",
     "analysis_window",
     "dct_basis",

@@ -16,6 +16,7 @@ from ._speech import (
     temporal_modulation,
     without_variation,
 )
+from ._stored import read_features, write_features
 
 __all__ = [
     "CepstralCoefficients",
@@ -31,6 +32,8 @@ __all__ = [
     "log_mel",
     "mel_filterbank",
     "normalise_bands",
+    "read_features",
     "temporal_modulation",
     "without_variation",
+    "write_features",
 ]

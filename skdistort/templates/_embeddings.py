@@ -20,6 +20,7 @@ from ..decision._pairs import refuse_without_length
 from ..decision._thresholds import check_strategy
 from ..fusion import ScoreFusion
 from ..keys import key_check, rotate_embeddings
+from ..persistence._fingerprint import Fingerprint
 from ._cache import BLOCK, GalleryCache
 from ._claims import (
     attempt,
@@ -33,7 +34,6 @@ from ._claims import (
 )
 from ._database import TemplateDatabase
 from ._eight_bit import read_embeddings, write_embeddings
-from ._fingerprint import EncoderFingerprint
 from ._gallery import Gallery, Identification, squared_distances
 from ._keys import StoreKeys
 from ._protection import check_protection, describe_protection, mean_codes, protect, to_codes
@@ -174,7 +174,7 @@ class EmbeddingStore:
             raise ValueError("Embeddings in clear, protection=None, are under no key; got one.")
         self.encoder, self.protection = encoder, protection
         self._key, self._on_attempt = key, on_attempt
-        self._fingerprint = None if encoder is None else EncoderFingerprint(encoder)
+        self._fingerprint = None if encoder is None else Fingerprint(encoder, "encoder")
         self._owner()
         self._database = TemplateDatabase(path, read_only=read_only, mac_key=mac_key)
         self._cache = GalleryCache(self._database)

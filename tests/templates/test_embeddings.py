@@ -15,6 +15,7 @@ from skdistort import SiameseVerifier
 from skdistort.fusion import ScoreFusion
 from skdistort.keys import rotate_embeddings
 from skdistort.metrics import equal_error_rate, pair_scores
+from skdistort.persistence._fingerprint import Fingerprint
 from skdistort.template_baselines import (
     BioHashing,
     IoMHashing,
@@ -23,7 +24,6 @@ from skdistort.template_baselines import (
     hamming_similarity,
 )
 from skdistort.templates import EmbeddingStore, TemplateDatabase
-from skdistort.templates._fingerprint import EncoderFingerprint
 
 pytestmark = pytest.mark.usefixtures("settled_salts")
 
@@ -326,11 +326,11 @@ def test_a_store_belongs_to_its_encoder(path):
 
 def test_the_fingerprint_of_an_encoder_is_of_what_embeddings_depend_on():
     encoder = make_encoder()
-    name = EncoderFingerprint(encoder)()
+    name = Fingerprint(encoder, "encoder")()
     same = pickle.loads(pickle.dumps(encoder))
     same.threshold_ = 7.0
     same[1].random_state = np.random.RandomState(3)
-    assert EncoderFingerprint(same)() == name
+    assert Fingerprint(same, "encoder")() == name
     for change in (
         lambda other: other[1].components_.__setitem__((0, 0), 1.0),
         lambda other: setattr(other[0], "mean_", other[0].mean_.astype(np.float32)),
@@ -339,7 +339,7 @@ def test_the_fingerprint_of_an_encoder_is_of_what_embeddings_depend_on():
     ):
         other = pickle.loads(pickle.dumps(encoder))
         change(other)
-        assert EncoderFingerprint(other)() != name
+        assert Fingerprint(other, "encoder")() != name
 
 
 def test_a_network_encodes(path):

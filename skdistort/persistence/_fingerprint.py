@@ -1,4 +1,7 @@
-"""Which encoder the embeddings of a store are of: told apart by all that they depend on."""
+"""Estimators told apart by all that what they give depends on.
+
+So that a store of embeddings, or features on a disk, belong to what they are of.
+"""
 
 import hashlib
 import json
@@ -6,24 +9,26 @@ from operator import is_
 
 from sklearn.frozen import FrozenEstimator
 
-from ..persistence._document import Encoder
+from ._document import Encoder
 
-# What may change without an embedding changing.
+# What may change without a result changing.
 _PARAMS = {"batch_size", "callbacks", "memory", "n_jobs", "random_state", "verbose", "warm_start"}
 _FITTED = {"calibration_", "history_", "log_likelihoods_", "n_anchors_", "threshold_"}
 
 
-class EncoderFingerprint:
-    """Name an encoder, and take little time where it is the one of the last call.
+class Fingerprint:
+    """Name an estimator, and take little time where it is the one of the last call.
 
     Parameters
     ----------
-    encoder : estimator
-        A fitted transformer.
+    estimator : estimator
+        A transformer, fitted if it learns.
+    role : str
+        What to call it in messages.
     """
 
-    def __init__(self, encoder):
-        self._encoder = encoder
+    def __init__(self, estimator, role):
+        self._estimator, self._role = estimator, role
         self._text, self._arrays, self._name = None, [], None
 
     def __call__(self):
@@ -37,16 +42,16 @@ class EncoderFingerprint:
         Raises
         ------
         TypeError
-            If something in the encoder is of a kind that cannot be told from another one.
+            If something in it is of a kind that cannot be told from another one.
         """
         writer = Encoder()
-        encoder = self._encoder
-        while isinstance(encoder, FrozenEstimator):
-            encoder = encoder.estimator
+        estimator = self._estimator
+        while isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
         try:
-            document = writer.encode(encoder, "encoder")
+            document = writer.encode(estimator, self._role)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"The encoder cannot be told from another one: {error}") from error
+            raise TypeError(f"The {self._role} cannot be told from another one: {error}") from error
         starts = []
         parts = [_relevant(part, starts) for part in (document, writer.networks)]
         text = json.dumps(parts, sort_keys=True)
@@ -61,7 +66,7 @@ class EncoderFingerprint:
 
 
 def _relevant(node, starts):
-    """Leave out what changes no embedding; add to `starts` where the bytes of arrays begin."""
+    """Leave out what changes no result; add to `starts` where the bytes of arrays begin."""
     if isinstance(node, list):
         return [_relevant(item, starts) for item in node]
     if not isinstance(node, dict):

@@ -11,6 +11,7 @@ from ._version import __version__
 _LAZY = {
     "CepstralCoefficients": "skdistort.audio",
     "DistortionGenerator": "skdistort.distortion",
+    "EmbeddingStore": "skdistort.templates",
     "IVectorExtractor": "skdistort.ivector",
     "LogMelSpectrogram": "skdistort.audio",
     "PLDA": "skdistort.plda",
@@ -27,6 +28,7 @@ _LAZY = {
 __all__ = [
     "CepstralCoefficients",
     "DistortionGenerator",
+    "EmbeddingStore",
     "IVectorExtractor",
     "LogMelSpectrogram",
     "PLDA",
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from .fusion import ScoreFusion
     from .ivector import IVectorExtractor, UniversalBackgroundModel
     from .plda import PLDA
-    from .templates import TemplateStore
+    from .templates import EmbeddingStore, TemplateStore
     from .verification import SiameseVerifier, SoftmaxEmbedder
 else:
     # Not for type checkers, to which every name would be in the module.

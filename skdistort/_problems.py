@@ -25,17 +25,24 @@ def raise_problems(problems: Mapping[int, Exception], n_samples: int, what: str)
     ------
     FileNotFoundError
         If nothing is wrong but that files are missing.
+    InputMismatchError
+        If nothing is wrong but that samples are in other units; of the first of them.
     ValueError
         Else.
     """
     if not problems:
         return
-    missing = all(isinstance(problem, FileNotFoundError) for problem in problems.values())
-    kind = FileNotFoundError if missing else ValueError
     in_order = [problems[i] for i in sorted(problems)]
-    if len(in_order) == 1:
-        raise kind(str(in_order[0])) from in_order[0]
-    raise kind(describe_problems(problems, n_samples, what)) from in_order[0]
+    kind = type(in_order[0])
+    # Those of the library's own that say which sample it is, and what was seen.
+    telling = kind is FileNotFoundError or hasattr(in_order[0], "sample")
+    if not telling or any(type(problem) is not kind for problem in in_order):
+        kind = ValueError
+    one = len(in_order) == 1
+    error = kind(str(in_order[0]) if one else describe_problems(problems, n_samples, what))
+    if kind is not ValueError:
+        vars(error).update(vars(in_order[0]))
+    raise error from in_order[0]
 
 
 def describe_problems(problems: Mapping[int, Exception], n_samples: int, what: str) -> str:

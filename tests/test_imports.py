@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # Who may import whom: a folder, or a module that lies in none, imports from lines above its own, be
 # it at the top of a file, in a function or for an annotation. No line imports from itself.
 LAYERS = [
-    "_backend _labels _problems _tables _typing _version exceptions",
+    "_backend _labels _problems _progress _tables _typing _version exceptions",
     "_files distances images keys mining",
     "losses metrics networks selection trials",
     "onnx",

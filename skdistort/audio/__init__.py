@@ -7,6 +7,7 @@ from ._augmentation import SpeechAugmentation
 from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
 from ._filters import analysis_window, mel_filterbank
 from ._log_mel import log_mel, normalise_bands
+from ._onnx import OnnxEncoder
 from ._spectrogram import LogMelSpectrogram
 from ._speech import (
     EnergyVAD,
@@ -15,11 +16,13 @@ from ._speech import (
     temporal_modulation,
     without_variation,
 )
+from ._stored import read_features, write_features
 
 __all__ = [
     "CepstralCoefficients",
     "EnergyVAD",
     "LogMelSpectrogram",
+    "OnnxEncoder",
     "SpeechAugmentation",
     "analysis_window",
     "dct_basis",
@@ -29,6 +32,8 @@ __all__ = [
     "log_mel",
     "mel_filterbank",
     "normalise_bands",
+    "read_features",
     "temporal_modulation",
     "without_variation",
+    "write_features",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from math import isfinite
@@ -16,8 +17,20 @@ from typing import Any
 
 import numpy as np
 
-# Floats of 16-bit range are in use too (Kaldi's own); far beyond it squares overflow float32.
-_LARGEST_SAMPLE = 2.0**24
+from ..exceptions import InputMismatchError, InputMismatchWarning
+
+# Floats are in [-1, 1]. What overshoots, as an encoder's output or a mix of tracks does, stays near
+# to it; samples scaled to unit variance, or louder by a gain, may be meant; nothing beyond may.
+_LOUD, _TOO_LOUD = 4.0, 64.0
+
+# Full scale of integer samples that may stand in an array of floats.
+_FULL_SCALES = {8: 2.0**8, 16: 2.0**15, 24: 2.0**23, 32: 2.0**31}
+
+# Channels that a recording may have; no waveform is as short.
+_MOST_CHANNELS = 8
+
+# Two channels of one recording are more alike than this, two recordings are not.
+_ALIKE = 0.5
 
 _PATHS = str, os.PathLike
 _CONTENTS = bytes, bytearray, memoryview
@@ -58,7 +71,12 @@ def check_utterances(X):
     TypeError
         If `X` is no list: a table, a mapping or a set, or cannot be walked through.
     ValueError
-        If `X` is empty or one path.
+        If `X` is empty, one path, or one recording with its channels in columns.
+
+    Warns
+    -----
+    InputMismatchWarning
+        If `X` may be one recording with its channels in rows.
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         shown = f"content: {len(X)} bytes" if isinstance(X, bytes) else f"path: {X!r}"
@@ -69,6 +87,7 @@ def check_utterances(X):
         raise TypeError(f"X must be a list of waveforms and paths, got {type(X).__name__}.")
     if len(X) == 0:
         raise ValueError("X holds no utterance: at least one is required.")
+    _check_channels(X)
     utterances, problems = [], {}
     locks: dict[int, Any] = {}
     for i, utterance in enumerate(X):
@@ -103,6 +122,8 @@ def check_waveform(waveform, name):
     array = np.asarray(waveform)
     if array.ndim != 1:
         hint = "; a single waveform goes into a list" if array.ndim == 0 else ""
+        if array.ndim == 2 and min(array.shape) <= _MOST_CHANNELS:
+            hint = ": take one of the channels, or their mean"
         raise ValueError(f"{name} must be a 1-D waveform, got shape {array.shape}{hint}.")
     if array.size == 0:
         raise ValueError(f"{name} has no samples.")
@@ -131,16 +152,126 @@ def to_samples(waveform, name):
     Raises
     ------
     ValueError
-        If a sample is NaN, infinite or enormous.
+        If a sample is NaN or infinite.
+    InputMismatchError
+        If samples cannot be in the units that their type says: floats far beyond [-1, 1], or whole
+        numbers that leave it, or int32 that uses 16 bits.
     """
     if waveform.dtype.kind == "i":
         bits = 8 * waveform.itemsize
+        if bits == 32:
+            _refuse_narrow(waveform, name)
         return waveform.astype(np.float32) * np.float32(2.0 ** (1 - bits))
     lowest, highest = float(waveform.min()), float(waveform.max())
     # NaN makes both extremes NaN, and fails the comparison.
-    if not -_LARGEST_SAMPLE <= lowest <= highest <= _LARGEST_SAMPLE:
-        raise ValueError(f"{name} holds NaN, infinite or enormous samples.")
+    if not -_TOO_LOUD <= lowest <= highest <= _TOO_LOUD or (
+        not -1 <= lowest <= highest <= 1 and not np.any(waveform % 1)
+    ):
+        _refuse_units(lowest, highest, name)
     return waveform.astype(np.float32, copy=False)
+
+
+def loudest(samples):
+    """Find the largest magnitude of samples.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples,)
+        What :func:`to_samples` returned.
+
+    Returns
+    -------
+    float
+        The magnitude.
+    """
+    return float(max(samples.max(), -samples.min()))
+
+
+def warn_if_loud(peaks, n_samples):
+    """Warn of waveforms so far beyond [-1, 1] that they may be in other units.
+
+    Parameters
+    ----------
+    peaks : dict of str to float
+        The largest magnitude of each waveform, by its name.
+    n_samples : int
+        How many waveforms there are in all.
+
+    Warns
+    -----
+    InputMismatchWarning
+        If there are any, naming the first.
+    """
+    loud = {name: peak for name, peak in peaks.items() if peak > _LOUD}
+    if loud:
+        name = next(iter(loud))
+        others = f" ({len(loud)} of {n_samples} such waveforms)" if n_samples > 1 else ""
+        warnings.warn(
+            f"{name} holds samples of up to {loud[name]:.4g}, expected floats in [-1, 1]: other "
+            f"units? What is speech is judged by its level, and so are log energies.{others}",
+            InputMismatchWarning,
+            stacklevel=3,
+        )
+
+
+def _refuse_units(lowest, highest, name):
+    """Raise for floats that are no samples in [-1, 1], and guess what they are."""
+    peak = max(-lowest, highest)
+    # NaN is below no scale.
+    bits = next((bits for bits, scale in _FULL_SCALES.items() if peak <= scale), None)
+    if bits is None:
+        raise ValueError(f"{name} holds NaN, infinite or enormous samples.")
+    seen, expected = f"floats from {lowest:.6g} to {highest:.6g}", "floats in [-1, 1]"
+    way_out = f"Divide by {2 ** (bits - 1)}" + (
+        f", or pass them as int{bits}." if bits in (16, 32) else "."
+    )
+    if bits == 8:
+        way_out = "Divide them so that they are in [-1, 1], around 0."
+    raise InputMismatchError(
+        f"{name} holds {seen}, expected {expected}: samples of {bits} bits that were not scaled? "
+        f"{way_out}",
+        None,
+        seen,
+        expected,
+    )
+
+
+def _refuse_narrow(waveform, name):
+    """Raise if int32 samples use 16 bits or fewer, from the lowest on, as no recording does."""
+    lowest, highest = int(waveform.min()), int(waveform.max())
+    # Of 24 bits, or of 16, the others are zero below them; so few above are next to silence.
+    if 2**8 < max(-lowest, highest) <= 2**15 and np.any(waveform % 2**8):
+        seen = f"int32 samples from {lowest} to {highest}"
+        raise InputMismatchError(
+            f"{name} holds {seen}, expected int32 samples of full scale 2**31: samples of 16 bits? "
+            "Pass them as int16.",
+            None,
+            seen,
+            "int32 samples of full scale 2**31",
+        )
+
+
+def _check_channels(X):
+    """Refuse one recording with its channels in columns, and warn of one with them in rows."""
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype.kind not in "fi":
+        return
+    n_rows, n_columns = X.shape
+    if n_columns <= _MOST_CHANNELS < n_rows:
+        raise ValueError(
+            f"X of shape {X.shape} is no list of waveforms: one recording of {n_columns} "
+            "channel(s)? Take one of them, [X[:, 0]], or their mean, [X.mean(axis=1)]."
+        )
+    if not 2 <= n_rows <= _MOST_CHANNELS < n_columns:
+        return
+    with np.errstate(all="ignore"):
+        alike = np.corrcoef(X)[0, 1:]
+    if (np.abs(alike) > _ALIKE).all():
+        warnings.warn(
+            f"The {n_rows} rows of X are as alike as the channels of one recording are, and are "
+            "taken for utterances: [X[0]] takes one channel, [X.mean(axis=0)] the mean of all.",
+            InputMismatchWarning,
+            stacklevel=4,
+        )
 
 
 def _check_utterance(utterance, index, locks):

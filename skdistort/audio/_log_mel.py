@@ -17,7 +17,7 @@ from scipy.fft import rfft
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._decoding import check_waveform, to_samples
+from ._decoding import check_waveform, loudest, to_samples, warn_if_loud
 from ._filters import FILTERBANKS, WINDOWS, analysis_window, mel_filterbank
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -69,7 +69,7 @@ def log_mel(
     Parameters
     ----------
     waveform : array-like of shape (n_samples,)
-        Floats, in [-1, 1] as a rule, or int16, which is divided by 32768.
+        Floats in [-1, 1], or int16 or int32, which are divided by 32768 or 2147483648.
     sampling_rate : int, default=16000
         Samples a second.
     n_mels : int, default=80
@@ -97,14 +97,20 @@ def log_mel(
     Raises
     ------
     ValueError
-        If the waveform is not 1-D, has another type, is shorter than a frame or holds NaN,
-        infinite or enormous samples; if a frame is shorter than 2 samples or a hop than 1; else
-        as :func:`mel_filterbank`.
+        If the waveform is not 1-D, has another type, is shorter than a frame, holds NaN or infinite
+        samples, or floats that cannot be in [-1, 1]; if a frame is shorter than 2 samples or a hop
+        than 1; else as :func:`mel_filterbank`.
+
+    Warns
+    -----
+    InputMismatchWarning
+        If floats are so far beyond [-1, 1] that they may be in other units.
 
     Notes
     -----
-    The defaults are Kaldi's for 80 mel bands, without dither. The Fourier transform has the next
-    power of two of a frame's length. ``window="hann", preemphasis=0, remove_dc_offset=False,
+    The defaults are Kaldi's for 80 mel bands, without dither. Kaldi takes samples of 16-bit range:
+    its logarithms are higher by ``2 * log(32768)``, 20.79. The Fourier transform has the next power
+    of two of a frame's length. ``window="hann", preemphasis=0, remove_dc_offset=False,
     filterbank="slaney"`` is librosa's ``melspectrogram(..., center=False)``, where ``n_fft`` is
     the length of a frame and a power of two.
 
@@ -135,6 +141,7 @@ def log_mel(
     )
     samples = to_samples(check_waveform(waveform, "waveform"), "waveform")
     analysis.check_length(len(samples), "waveform")
+    warn_if_loud({"waveform": loudest(samples)}, 1)
     return np.ascontiguousarray(analysis(samples).T)
 
 

@@ -14,8 +14,9 @@ from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._problems import describe_problems, raise_problems
+from ..exceptions import InputMismatchError
 from ..persistence import PersistenceMixin
-from ._decoding import check_utterances
+from ._decoding import check_utterances, loudest, warn_if_loud
 from ._log_mel import ANALYSIS_CONSTRAINTS, make_analysis, normalise_bands
 from ._recordings import open_recording
 from ._speech import EnergyVAD
@@ -86,7 +87,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
     -----
     An utterance is one of
 
-    - a 1-D waveform: floats, in [-1, 1] as a rule, or int16 or int32;
+    - a 1-D waveform: floats in [-1, 1], or int16 or int32;
     - the path of a file that `soundfile` decodes (the extra ``[audio]``): FLAC, WAV, Ogg, MP3 and
       more, the content of one as bytes, or an open binary file;
     - a segment of one of these, ``(source, start, end)`` in seconds, where None or -1 is the end.
@@ -223,15 +224,22 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
             If `X` is no list of utterances.
         ValueError
             If `X` is empty; if an utterance is of no kind named in Notes of the class, is shorter
-            than a frame, holds less speech than `min_speech`, or NaN, infinite or enormous samples;
-            if a file cannot be decoded, or has another sampling rate or no such channel. Every
-            such utterance is named, by its index and file. Also if parameters contradict each
-            other, as in :func:`log_mel`.
+            than a frame, holds less speech than `min_speech`, NaN or infinite samples, or samples
+            that cannot be in the units that their type says, such as floats of 16-bit range (an
+            InputMismatchError); if a file cannot be decoded, or has another sampling rate or no
+            such channel. Every such utterance is named, by its index and file. Also if parameters
+            contradict each other, as in :func:`log_mel`.
         FileNotFoundError
             If there is no file at a path.
         ImportError
             If there are files and `soundfile` is not installed, or one to be resampled and `soxr`
             is not.
+
+        Warns
+        -----
+        InputMismatchWarning
+            If floats are so far beyond [-1, 1] that they may be in other units, or `X` is an array
+            whose rows may be the channels of one recording.
         """
         self._validate_params()
         utterances, problems = check_utterances(X)
@@ -322,15 +330,17 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         else:
             shape = len(utterances), self.n_mels, self.n_frames, 1
             images = np.empty(shape, dtype=np.float32)
-        problems = dict(problems)
+        problems, peaks = dict(problems), {}
 
         def make(rows):
             for row in range(rows.start, rows.stop):
                 if row in problems:
                     continue
                 try:
-                    features = self._compute_features(utterances[row], analysis)
+                    features, peaks[row] = self._compute_features(utterances[row], analysis)
                 except ValueError as problem:
+                    if isinstance(problem, InputMismatchError):
+                        problem.sample = row
                     problems[row] = problem
                     continue
                 if self.n_frames is None:
@@ -343,23 +353,25 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         Parallel(n_jobs=self.n_jobs, require="sharedmem")(
             delayed(make)(rows) for rows in gen_even_slices(len(utterances), n_parts)
         )
+        peaks = {utterances[row].name: peaks[row] for row in sorted(peaks)}
+        warn_if_loud(peaks, len(utterances))
         return images, problems
 
     def _compute_features(self, utterance, analysis):
-        """Compute the frames of one utterance that are kept, shape (n_frames_i, n_mels)."""
+        """Compute the frames of one utterance that are kept, and the peak of what was looked at."""
         with open_recording(
             utterance, self.sampling_rate, self.channel, self.resample
         ) as recording:
             analysis.check_length(recording.n_samples, utterance.name)
-            features, speech = self._find_speech(recording, analysis, utterance.name)
+            features, speech, peak = self._find_speech(recording, analysis, utterance.name)
         if self.drop_silence:
             features, speech = features[speech], None
         if self.cmvn:
             features = normalise_bands(features, speech if self.cmvn == "speech" else None)
-        return features
+        return features, peak
 
     def _find_speech(self, recording, analysis, name):
-        """Return log energies of the first crop with enough speech, and where the speech is."""
+        """Return log energies of the first crop with enough speech, where that is, and its peak."""
         most = 0.0
         if self.detector is not None:
             detect = EnergyVAD()._detect if self.detector == "energy" else self.detector.detect
@@ -367,7 +379,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
             samples = recording.read(start, stop)
             features = analysis(samples).T
             if self.detector is None:
-                return features, None
+                return features, None, loudest(samples)
             speech = detect(
                 samples,
                 features,
@@ -377,7 +389,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
             )
             most = max(most, np.count_nonzero(speech) * analysis.hop / self.sampling_rate)
             if most >= self.min_speech:
-                return features, speech
+                return features, speech, loudest(samples)
         raise ValueError(
             f"{name} holds {most:.2f} s of speech, at least {self.min_speech:g} s are needed "
             f"(min_speech){recording.hint}."

@@ -6,10 +6,8 @@ or another detector, and how it is turned by `_geometry`.
 
 from __future__ import annotations
 
-import time
 import warnings
 from numbers import Integral, Real
-from threading import Lock
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -17,14 +15,11 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._problems import describe_problems, raise_problems
+from .._progress import Progress
 from ..persistence import PersistenceMixin
 from ._centerface import CenterFace, Faces
 from ._geometry import check_template, cut_out, similarity_transform
 from ._sources import UnusablePhoto, check_photos
-
-_BAR = 30
-# Seconds from one look of the bar to the next.
-_BAR_PAUSE = 0.1
 
 
 class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
@@ -252,7 +247,7 @@ class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
         detector = CenterFace() if isinstance(self.detector, str) else self.detector
         images = np.zeros((len(photos), *size, 3), dtype=np.uint8)
         problems = dict(problems)
-        progress = _Progress(len(photos) - len(problems), self.verbose)
+        progress = Progress(len(photos) - len(problems), "photos", self.verbose)
 
         def align(i, photo):
             try:
@@ -325,29 +320,6 @@ def _find_transform(points, template, name):
         return similarity_transform(points, template)
     except ValueError as error:
         raise UnusablePhoto(f"{name} shows a face that cannot be turned. {error}") from error
-
-
-class _Progress:
-    """A bar that grows with the photos that are done."""
-
-    def __init__(self, n_photos, shown):
-        self.n_photos, self.shown = n_photos, shown
-        self.n_done, self.lock = 0, Lock()
-        self.begun = self.drawn = time.monotonic()
-
-    def step(self):
-        """Count a photo, and draw the bar if it is time."""
-        with self.lock:
-            self.n_done += 1
-            now, last = time.monotonic(), self.n_done == self.n_photos
-            if not self.shown or (now - self.drawn < _BAR_PAUSE and not last):
-                return
-            self.drawn = now
-            left = (now - self.begun) * (self.n_photos / self.n_done - 1)
-            bar = "=" * (_BAR * self.n_done // self.n_photos)
-            # A shorter line leaves nothing of the one before.
-            line = f"{self.n_done}/{self.n_photos} photos [{bar:.<{_BAR}}] {left:.0f} s left"
-            print(f"\r{line:<{_BAR + 40}}", end="\n" if last else "", flush=True)
 
 
 def _check_faces(found, n_points):

@@ -15,11 +15,12 @@ from sklearn.base import (
     clone,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..persistence import PersistenceMixin
+from ._mixture import inverse_factors
 from ._statistics import collect_statistics
 from ._total_variability import TotalVariability, posteriors, train
 from ._ubm import UniversalBackgroundModel
@@ -202,6 +203,68 @@ class IVectorExtractor(
             vectors[start:stop] = posteriors(*statistics, self._model)[0]
         return vectors
 
+    @classmethod
+    def from_parameters(cls, ubm, total_variability, *, batch_size=128):
+        """Make a fitted extractor of a T that was trained elsewhere, such as Kaldi's.
+
+        Parameters
+        ----------
+        ubm : UniversalBackgroundModel
+            The background model, such as :meth:`UniversalBackgroundModel.from_parameters` makes.
+        total_variability : array-like of shape (C, d, R) or (C * d, R)
+            T, in the units of the frames: the means of an utterance are ``means_ + T w``.
+        batch_size : int, default=128
+            Utterances at a time.
+
+        Returns
+        -------
+        IVectorExtractor
+            The fitted extractor, of R components.
+
+        Raises
+        ------
+        TypeError
+            If `ubm` is none.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        ValueError
+            If the shape of `total_variability` does not fit it, or a value is not finite.
+
+        Notes
+        -----
+        Kaldi's extractor has an offset o in its prior, and means of its own, ``o * M[:, :, 0]``:
+        M is T, and these are the means to give to the background model. It keeps few of the
+        posteriors of a frame, where all count here, so that vectors differ a little.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel
+        >>> ubm = UniversalBackgroundModel.from_parameters([1.0], [[0.0, 0.0]], [[1.0, 1.0]])
+        >>> extractor = IVectorExtractor.from_parameters(ubm, [[[1.0], [0.0]]])
+        >>> extractor.transform([np.ones((3, 2))])
+        array([[0.75]], dtype=float32)
+        """
+        if not isinstance(ubm, UniversalBackgroundModel):
+            raise TypeError(f"ubm must be a UniversalBackgroundModel, got {type(ubm).__name__}.")
+        check_is_fitted(ubm)
+        T = check_array(
+            total_variability, dtype=np.float64, allow_nd=True, input_name="total_variability"
+        )
+        n, d = ubm.means_.shape
+        rank = T.shape[-1]
+        if T.shape not in ((n, d, rank), (n * d, rank)):
+            raise ValueError(
+                f"total_variability must be of shape ({n}, {d}, R) or ({n * d}, R) for the ubm's "
+                f"{n} components of {d} features, got {T.shape}."
+            )
+        self = cls(rank, ubm=FrozenEstimator(ubm), batch_size=batch_size)
+        self.ubm_ = self.ubm
+        self.n_features_in_ = d
+        self._loadings = _whiten(ubm, T.reshape(n, d, rank)).astype(np.float32)
+        self._n_features_out = rank
+        return self
+
     @property
     def total_variability_(self):
         """T, in the units of the frames.
@@ -211,8 +274,7 @@ class IVectorExtractor(
         ndarray of shape (C, n_features_in_, n_components), dtype float32
             A block for each of the UBM's C components.
         """
-        scale = np.sqrt(self.ubm_.variances_).astype(np.float32)
-        return self._loadings * scale[..., None]
+        return _unwhiten(self.ubm_, self._loadings)
 
     @cached_property
     def _model(self):
@@ -257,8 +319,11 @@ class IVectorExtractor(
 
     def _whitened_statistics(self, frames, offsets):
         zeroth, first = collect_statistics(frames, offsets, self.ubm_)
-        first /= np.sqrt(self.ubm_.variances_).astype(np.float32)
-        return zeroth, first
+        if getattr(self.ubm_, "covariances_", None) is None:
+            first /= np.sqrt(self.ubm_.variances_).astype(np.float32)
+        else:
+            first = _whiten(self.ubm_, first.transpose(1, 2, 0)).transpose(2, 0, 1)
+        return zeroth, np.ascontiguousarray(first)
 
     def _report(self, iteration, log_likelihood):
         if self.verbose:
@@ -266,3 +331,17 @@ class IVectorExtractor(
                 f"[IVectorExtractor] iteration {iteration + 1} of {self.n_iter}: mean "
                 f"log-likelihood of an utterance {log_likelihood:.4f}"
             )
+
+
+def _whiten(ubm, values):
+    """Bring values of shape (C, d, R) to where every component has the covariance I."""
+    if getattr(ubm, "covariances_", None) is None:
+        return values / np.sqrt(ubm.variances_).astype(values.dtype)[..., None]
+    return inverse_factors(ubm.covariances_).astype(values.dtype) @ values
+
+
+def _unwhiten(ubm, values):
+    """Undo :func:`_whiten`."""
+    if getattr(ubm, "covariances_", None) is None:
+        return values * np.sqrt(ubm.variances_).astype(values.dtype)[..., None]
+    return np.linalg.cholesky(ubm.covariances_).astype(values.dtype) @ values

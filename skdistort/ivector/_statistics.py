@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ._mixture import DiagonalMixture
+from ._mixture import mixture_of
 from ._utterances import validate_utterances
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def collect_statistics(
     first : ndarray of shape (n, n_components, d), dtype float32
         F.
     """
-    mixture = DiagonalMixture(ubm.weights_, ubm.means_, ubm.variances_)
+    mixture = mixture_of(ubm)
     d = frames.shape[1]
     means, scale = mixture.means.astype(np.float32), mixture.scale.astype(np.float32)
     n = len(offsets) - 1

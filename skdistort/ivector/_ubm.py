@@ -9,12 +9,12 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, DensityMixin, _fit_context
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..persistence import PersistenceMixin
-from ._mixture import DiagonalMixture, maximise
+from ._mixture import DiagonalMixture, maximise, mixture_of
 from ._utterances import validate_utterances
 
 
@@ -53,6 +53,8 @@ class UniversalBackgroundModel(DensityMixin, PersistenceMixin, BaseEstimator):
         Their means.
     variances_ : ndarray of shape (n_components, n_features_in_), dtype float64
         Their variances.
+    covariances_ : ndarray of shape (n_components, n_features_in_, n_features_in_), dtype float64
+        Their covariances, where :meth:`from_parameters` was given full ones.
     log_likelihoods_ : ndarray of shape (n_iter_,), dtype float64
         Mean log-likelihood of a frame at the start of each iteration; never falls but by the
         rounding of float32.
@@ -139,6 +141,7 @@ class UniversalBackgroundModel(DensityMixin, PersistenceMixin, BaseEstimator):
             number of features than the first, or a value that is not finite.
         """
         frames, _ = validate_utterances(self, X, reset=True)
+        self.__dict__.pop("covariances_", None)
         if len(frames) < self.n_components:
             raise ValueError(
                 f"n_components={self.n_components} needs at least as many frames, got "
@@ -183,8 +186,77 @@ class UniversalBackgroundModel(DensityMixin, PersistenceMixin, BaseEstimator):
         """
         check_is_fitted(self)
         frames, _ = validate_utterances(self, X, reset=False)
-        mixture = DiagonalMixture(self.weights_, self.means_, self.variances_)
-        return _expectation(frames, mixture, self.batch_size)[1]
+        return _expectation(frames, mixture_of(self), self.batch_size)[1]
+
+    @classmethod
+    def from_parameters(cls, weights, means, covariances, *, batch_size=4096):
+        """Make a fitted model of parameters that were trained elsewhere, such as Kaldi's.
+
+        Parameters
+        ----------
+        weights : array-like of shape (C,)
+            Weights of the components, positive and of sum 1.
+        means : array-like of shape (C, d)
+            Their means.
+        covariances : array-like of shape (C, d) or (C, d, d)
+            Their variances, or full covariances.
+        batch_size : int, default=4096
+            Frames at a time.
+
+        Returns
+        -------
+        UniversalBackgroundModel
+            The fitted model. One of full covariances has these as `covariances_`, and their
+            diagonals as `variances_`; fitted again, it has diagonal ones.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, a value is not finite, a weight not positive or their sum not 1,
+            or a covariance not positive definite.
+
+        Examples
+        --------
+        >>> from skdistort.ivector import UniversalBackgroundModel
+        >>> ubm = UniversalBackgroundModel.from_parameters([0.5, 0.5], [[-1], [1]], [[1], [1]])
+        >>> round(ubm.score([[0.0]]), 3)
+        -1.419
+        """
+        weights = check_array(weights, dtype=np.float64, ensure_2d=False, input_name="weights")
+        means = check_array(means, dtype=np.float64, input_name="means")
+        covariances = check_array(
+            covariances, dtype=np.float64, allow_nd=True, input_name="covariances"
+        )
+        shapes = means.shape, (*means.shape, means.shape[1])
+        if weights.shape != means.shape[:1] or covariances.shape not in shapes:
+            raise ValueError(
+                "weights of shape (C,), means of shape (C, d) and covariances of shape (C, d) or "
+                f"(C, d, d) are expected, got {weights.shape}, {means.shape} and "
+                f"{covariances.shape}."
+            )
+        if weights.min() <= 0 or abs(weights.sum() - 1) > 1e-3:
+            raise ValueError(
+                f"weights must be positive and of sum 1; the least is {weights.min():.4g} and the "
+                f"sum {weights.sum():.6g}. Are they logarithms?"
+            )
+        full = covariances.ndim == 3
+        variances = np.diagonal(covariances, axis1=1, axis2=2) if full else covariances
+        definite = (variances > 0).all(axis=1)
+        if full and definite.all():
+            symmetric = np.isclose(covariances, covariances.transpose(0, 2, 1), rtol=1e-4)
+            definite = symmetric.all(axis=(1, 2)) & (np.linalg.eigvalsh(covariances)[:, 0] > 0)
+        if not definite.all():
+            raise ValueError(
+                f"The covariance of component {definite.argmin()} is not positive definite. Are "
+                "they inverses, or packed?"
+            )
+        self = cls(len(weights), batch_size=batch_size)
+        self.weights_, self.means_ = weights / weights.sum(), means
+        self.variances_ = np.array(variances)
+        if full:
+            self.covariances_ = covariances
+        self.n_features_in_ = means.shape[1]
+        return self
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,4 +1,4 @@
-"""Templates kept on disk: enrolled, verified, identified, revoked and renewed."""
+"""Templates and embeddings kept on disk: enrolled, verified, identified, revoked and renewed."""
 
 from ._database import TemplateDatabase
 from ._eight_bit import (
@@ -7,11 +7,13 @@ from ._eight_bit import (
     renewal_error_rates,
     storage_error_rates,
 )
+from ._embeddings import EmbeddingStore
 from ._gallery import Gallery, Identification
 from ._seals import Ledger
 from ._store import TemplateStore
 
 __all__ = [
+    "EmbeddingStore",
     "Gallery",
     "Identification",
     "Ledger",

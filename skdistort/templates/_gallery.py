@@ -32,7 +32,7 @@ class Identification(NamedTuple):
     ids : ndarray of shape (n_probes, k), object
         Ids as str, the best first; None where fewer can be compared.
     scores : ndarray of shape (n_probes, k), float64
-        Negative squared distances of embeddings, falling in each row; -inf for None.
+        The store's scores, falling in each row; -inf for None.
     """
 
     ids: np.ndarray
@@ -70,6 +70,8 @@ class Gallery:
     ----------
     names : list of str
         The ids, each once, in the order of their first templates.
+    codes : ndarray of int, shape (n_templates,)
+        Which of them each template is of.
 
     Examples
     --------
@@ -88,9 +90,9 @@ class Gallery:
         for subject in subjects:
             self._code_of.setdefault(subject, len(self._code_of))
         self.names = list(self._code_of)
-        self._codes = np.fromiter(map(self._code_of.__getitem__, subjects), np.intp, len(subjects))
-        self._by_code = np.argsort(self._codes, kind="stable")
-        self._counts = np.bincount(self._codes, minlength=len(self.names))
+        self.codes = np.fromiter(map(self._code_of.__getitem__, subjects), np.intp, len(subjects))
+        self._by_code = np.argsort(self.codes, kind="stable")
+        self._counts = np.bincount(self.codes, minlength=len(self.names))
         self._starts = np.cumsum(self._counts) - self._counts
         # One more component makes a product a score: a.b - |b|^2 / 2 falls as |a - b|^2 rises.
         self._extended = np.empty((len(subjects), embeddings.shape[1] + 1), dtype=np.float32)
@@ -169,9 +171,9 @@ class Gallery:
         scores = np.empty((len(probes), k))
         for rows in slices(len(probes), _PROBES):
             block = probes[rows]
-            i, j = self._candidates(block, min(n_best, len(self._codes)))
+            i, j = self._candidates(block, min(n_best, len(self.codes)))
             exact = -squared_distances(block[i], self.embeddings[j])
-            subjects[rows], scores[rows] = _best_subjects(i, self._codes[j], exact, k)
+            subjects[rows], scores[rows] = _best_subjects(i, self.codes[j], exact, k)
         return subjects, scores
 
     def _candidates(self, probes, n_best):

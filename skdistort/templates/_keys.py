@@ -39,36 +39,32 @@ class StoreKeys:
             raise database.damaged("its salt is none") from error
         self._own = None, None
 
-    def of(self, generator, keys, n):
+    def of(self, own, keys, n):
         """Make the keys that n templates or probes are under in this store.
 
         Parameters
         ----------
-        generator : DistortionGenerator
-            The generator that the templates come from.
+        own : int or bytes
+            The key where none is given with a call.
         keys : int, bytes or sequence of these, or None
-            One for all or one for each; None takes the generator's `key`.
+            One for all or one for each; None takes `own`.
         n : int
             How many there are.
 
         Returns
         -------
-        list of bytes or None
-            None for a generator that has no key.
+        list of bytes
+            The stretched keys.
 
         Raises
         ------
         TypeError
             If a key is neither an int nor bytes.
         ValueError
-            If there is not one for each, one is easily guessed and may not be, or the generator
-            has no key and takes none.
+            If there is not one for each, or one is easily guessed and may not be.
         """
-        if generator._check_keyed(keys) is None:
-            return None
         if keys is None:
             # It is in memory as it is; those that are given with a call are not kept.
-            own = generator.key
             if self._own[0] != own or type(self._own[0]) is not type(own):
                 self._refuse_weak([own])
                 self._own = own, self._stretched(own)

@@ -5,13 +5,9 @@ What becomes of an image is in :mod:`skdistort.templates._eight_bit`, the file o
 it decides in :mod:`skdistort.templates._thresholds`.
 """
 
-import unicodedata
-from hmac import compare_digest
-from numbers import Integral
 from operator import is_
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted
 
 from ..decision._pairs import refuse_without_length
@@ -22,10 +18,20 @@ from ..exceptions import RenewalError
 from ..keys import key_check, rotate_embeddings
 from . import _eight_bit
 from ._cache import BLOCK, GalleryCache
+from ._claims import (
+    attempt,
+    check_hook,
+    check_id,
+    check_ids,
+    check_n_best,
+    key_checks,
+    read_claimed,
+    search_under_keys,
+)
 from ._database import TemplateDatabase
-from ._gallery import Identification, squared_distances
+from ._gallery import squared_distances
 from ._keys import StoreKeys
-from ._thresholds import choose_thresholds, read_thresholds, thresholds_for, write_thresholds
+from ._thresholds import choose_thresholds, kept_thresholds, thresholds_for, write_thresholds
 
 
 class TemplateStore:
@@ -155,8 +161,7 @@ class TemplateStore:
             raise TypeError(
                 f"generator must be a DistortionGenerator, got {type(generator).__name__}."
             )
-        if on_attempt is not None and not callable(on_attempt):
-            raise TypeError(f"on_attempt must be callable, got {type(on_attempt).__name__}.")
+        check_hook(on_attempt)
         check_is_fitted(generator)
         self.generator = generator
         self._on_attempt = on_attempt
@@ -197,7 +202,7 @@ class TemplateStore:
         """
         self._database.refuse_if_read_only()
         self._check_generator()
-        ids = _check_ids(ids, X)
+        ids = check_ids(ids, X)
         keys = self._stretched(keys, len(ids))
         templates = _eight_bit.make_templates(self.generator, X, keys)
         embeddings = _eight_bit.embed_templates(self.generator, templates)
@@ -206,7 +211,7 @@ class TemplateStore:
         rows = zip(
             ids,
             (template.tobytes() for template in templates),
-            _checks(keys, len(ids)),
+            key_checks(keys, len(ids)),
             _eight_bit.write_embeddings(embeddings),
             strict=True,
         )
@@ -242,7 +247,7 @@ class TemplateStore:
         ValueError
             If ids, keys and probes differ in number, or `X` are not the generator's images.
         """
-        ids = _check_ids(ids, X)
+        ids = check_ids(ids, X)
         thresholds = self.thresholds_
         scores, numbers = self._score_claims(ids, X, keys)
         return scores >= thresholds_for(thresholds, numbers)
@@ -300,29 +305,14 @@ class TemplateStore:
         ValueError
             If `k` is not positive, nothing is enrolled, or `X` are not the generator's images.
         """
-        if not isinstance(k, Integral) or k < 1:
-            raise ValueError(f"k must be a positive integer, got {k!r}.")
+        check_n_best(k)
         self._check_generator()
         keys = self._stretched(keys, _num_samples(X))
-        self._attempt(None)
+        attempt(self._on_attempt, None)
         probes = self.generator.embed_probe(X, keys)
         if not self._cache.refresh(probes.shape[1]):
             raise ValueError("No id is enrolled, so that none can be found.")
-        rows = {}
-        for row, check in enumerate(_checks(keys, len(probes))):
-            rows.setdefault(check, []).append(row)
-        galleries = {check: self._cache.under(check) for check in rows}
-        most = max((len(gallery.names) for gallery in galleries.values()), default=0)
-        ids = np.full((len(probes), min(k, most)), None, dtype=object)
-        scores = np.full(ids.shape, -np.inf)
-        for check, gallery in galleries.items():
-            n = min(k, len(gallery.names))
-            if n:
-                found, scores[rows[check], :n] = gallery.search(probes[rows[check]], n)
-                names = np.empty(len(gallery.names), dtype=object)
-                names[:] = gallery.names
-                ids[rows[check], :n] = names[found]
-        return Identification(ids, scores)
+        return search_under_keys(self._cache.under, probes, key_checks(keys, len(probes)), k)
 
     def revoke(self, id):
         """Remove all templates of an id and erase their bytes from the file and its log.
@@ -343,7 +333,7 @@ class TemplateStore:
             revoked all the same; they go with the next revocation or when the store opens.
         """
         self._database.refuse_if_read_only()
-        id = _check_id(id)
+        id = check_id(id)
         if self._database.remove(id) == 0:
             raise KeyError(f"{id!r} is not enrolled.")
 
@@ -388,7 +378,7 @@ class TemplateStore:
         self._database.refuse_if_read_only()
         self._check_generator()
         if id is not None:
-            id = _check_id(id)
+            id = check_id(id)
         if not self.generator.keyed_:
             raise ValueError("Only templates under a key can be rotated; the generator has none.")
         (old,), (new,) = self._stretched(key, 1), self._stretched(new_key, 1)
@@ -486,13 +476,7 @@ class TemplateStore:
         sklearn.exceptions.NotFittedError
             Before a calibration. It is an AttributeError too: ``hasattr`` tells.
         """
-        text = self._database.get("thresholds")
-        if text is None:
-            raise NotFittedError("This TemplateStore has no threshold: call calibrate_threshold.")
-        try:
-            return read_thresholds(text)
-        except ValueError as error:
-            raise self._database.damaged(str(error)) from error
+        return kept_thresholds(self._database, "TemplateStore")
 
     @property
     def threshold_(self):
@@ -545,33 +529,22 @@ class TemplateStore:
     def _score_claims(self, ids, X, keys):
         """Score claims; also how many templates each was compared with."""
         self._check_generator()
-        ids = _check_ids(ids, X)
+        ids = check_ids(ids, X)
         keys = self._stretched(keys, len(ids))
-        self._attempt(ids)
+        attempt(self._on_attempt, ids)
         probes = self.generator.embed_probe(X, keys)
-        rows_of = self._database.read_claimed(ids)
-        unknown = [id for id, rows in rows_of.items() if not rows]
-        if unknown:
-            raise KeyError(f"{len(unknown)} of the ids are not enrolled, such as {unknown[0]!r}.")
+        claimed = read_claimed(self._database, ids, key_checks(keys, len(ids)))
         scores, numbers = np.full(len(ids), -np.inf), np.ones(len(ids), dtype=np.int64)
-        for i, (id, check) in enumerate(zip(ids, _checks(keys, len(ids)), strict=True)):
-            # No other template takes part, whatever it is like.
-            blobs = [blob for of, blob in rows_of[id] if compare_digest(of, check)]
+        for i, blobs in enumerate(claimed):
             if blobs:
                 embeddings = self._reading(_eight_bit.read_embeddings, blobs, probes.shape[1])
                 scores[i], numbers[i] = -squared_distances(probes[i], embeddings).min(), len(blobs)
         return scores, numbers
 
     def _stretched(self, keys, n):
-        return self._keys.of(self.generator, keys, n)
-
-    def _attempt(self, ids):
-        """Let the hook refuse; it must not seem to refuse by what it returns."""
-        if self._on_attempt is None:
-            return
-        result = self._on_attempt(None if ids is None else list(ids))
-        if result is not None:
-            raise TypeError(f"on_attempt refuses by raising, and returns None; got {result!r}.")
+        if self.generator._check_keyed(keys) is None:
+            return None
+        return self._keys.of(self.generator.key, keys, n)
 
     def _check_generator(self):
         """Refuse a generator that the file does not belong to, also where it was fitted since."""
@@ -600,28 +573,3 @@ class TemplateStore:
             return read(*args)
         except ValueError as error:
             raise self._database.damaged(str(error)) from error
-
-
-def _checks(keys, n):
-    """Make what the file keeps of n stretched keys; empty for a generator without."""
-    return [b""] * n if keys is None else [key_check(key) for key in keys]
-
-
-def _check_ids(ids, X):
-    """Validate ids, one for each image; a list of str."""
-    if isinstance(ids, (str, bytes)):
-        raise TypeError(f"ids must be a sequence of str, got a single {type(ids).__name__}.")
-    ids = [_check_id(id) for id in ids]
-    if len(ids) != _num_samples(X):
-        raise ValueError(f"ids has {len(ids)} entries for {_num_samples(X)} images.")
-    return ids
-
-
-def _check_id(id):
-    """Validate one id, a str that can be written; its composed form (NFC)."""
-    if not isinstance(id, str):
-        raise TypeError(f"an id must be a str, got {id!r} of type {type(id).__name__}.")
-    if any("\ud800" <= character <= "\udfff" for character in id):
-        raise ValueError(f"an id must be text that UTF-8 can hold, got {id!r}.")
-    # A name typed on one system and read from a file of another is one name.
-    return unicodedata.normalize("NFC", id)

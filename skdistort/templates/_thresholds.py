@@ -8,6 +8,7 @@ import json
 import math
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
 
 from ..decision._thresholds import choose_threshold
 from ..metrics import pair_scores
@@ -48,22 +49,88 @@ def choose_thresholds(probes, enrolled, y, strategy, target_fmr):
     """
     genuine, scores = pair_scores(probes, y, enrolled, y)
     n_samples = len(probes)
-    genuine, scores = genuine.reshape(n_samples, -1), scores.reshape(n_samples, -1)
+    scores = scores.reshape(n_samples, -1)
     # Images of one identity are genuine with the same ones, the first of which names it.
-    codes = genuine.argmax(axis=1)
-    order = np.argsort(codes, kind="stable")
-    counts = np.unique(codes, return_counts=True)[1]
-    n_most = min(_MOST, max(1, int(np.sort(counts)[len(counts) // 2]) - 1))
+    identities = genuine.reshape(n_samples, -1).argmax(axis=1)
+
+    def score_groups(groups):
+        best = scores[:, groups[:, 0]]
+        for templates in groups.T:
+            np.maximum(best, scores[:, templates], out=best)
+        return best
+
+    return choose_group_thresholds(identities, score_groups, strategy, target_fmr)
+
+
+def choose_group_thresholds(identities, score_groups, strategy, target_fmr):
+    """Choose thresholds as :func:`choose_thresholds` does, for any score of several templates.
+
+    Parameters
+    ----------
+    identities : ndarray of int, shape (n_samples,)
+        Whose each sample is.
+    score_groups : callable
+        See :func:`group_trials`.
+    strategy : {"eer", "fmr"}
+        See :func:`skdistort.decision._thresholds.choose_threshold`.
+    target_fmr : float
+        The highest false match rate allowed by "fmr".
+
+    Returns
+    -------
+    dict of int to float
+        The lowest score to accept for each number of templates; it never falls with the number.
+    """
     thresholds = {}
-    for n in range(1, n_most + 1):
-        pairs = _grouped(genuine, scores, order, counts, n)
-        thresholds[n] = choose_threshold(*pairs, strategy, target_fmr)
-    matched = float(np.mean(pairs[1][~pairs[0]] >= thresholds[n_most]))
+    for n, genuine, scores in group_trials(identities, score_groups):
+        thresholds[n] = choose_threshold(genuine, scores, strategy, target_fmr)
+    matched = float(np.mean(scores[~genuine] >= thresholds[n]))
     for doubling in range(1, _DOUBLINGS + 1):
-        n = n_most * 2**doubling
-        thresholds[n] = choose_threshold(*pairs, "fmr", matched / 2**doubling)
+        thresholds[n * 2**doubling] = choose_threshold(
+            genuine, scores, "fmr", matched / 2**doubling
+        )
     rising = np.maximum.accumulate(list(thresholds.values())).tolist()
     return dict(zip(thresholds, rising, strict=True))
+
+
+def group_trials(identities, score_groups):
+    """Compare samples with groups of n of one identity, for each number n that there are enough of.
+
+    Parameters
+    ----------
+    identities : ndarray of int, shape (n_samples,)
+        Whose each sample is.
+    score_groups : callable
+        Given rows of samples, shape (n_groups, n), the scores of all samples with each of these
+        groups, shape (n_samples, n_groups), or several such, one after the other, as under
+        different keys.
+
+    Yields
+    ------
+    n : int
+        How many templates, from 1 on.
+    genuine : ndarray of shape (n_trials,), bool
+        True for a sample compared with others of its own identity.
+    scores : ndarray of shape (n_trials,)
+        The scores.
+    """
+    order = np.argsort(identities, kind="stable")
+    counts = np.unique(identities, return_counts=True)[1]
+    starts = np.cumsum(counts) - counts
+    n_most = min(_MOST, max(1, int(np.sort(counts)[len(counts) // 2]) - 1))
+    for n in range(1, n_most + 1):
+        groups = np.array(
+            [
+                order[start + first : start + first + n]
+                for start, count in zip(starts, counts, strict=True)
+                for first in range(0, count - n + 1, n)
+            ]
+        )
+        compared = np.ones((len(identities), len(groups)), dtype=bool)
+        compared[groups.T, np.arange(len(groups))] = False
+        genuine = identities[:, None] == identities[groups[:, 0]]
+        scores = score_groups(groups).reshape(-1, *compared.shape)
+        yield n, np.tile(genuine[compared], len(scores)), scores[:, compared].ravel()
 
 
 def thresholds_for(thresholds, numbers):
@@ -134,18 +201,32 @@ def read_thresholds(text):
     return thresholds
 
 
-def _grouped(genuine, scores, order, counts, n):
-    """Score probes against groups of n templates of one identity; which are genuine, and scores."""
-    starts = np.cumsum(counts) - counts
-    groups = [
-        order[start + first : start + first + n]
-        for start, count in zip(starts, counts, strict=True)
-        for first in range(0, count - n + 1, n)
-    ]
-    groups = np.array(groups)
-    best = scores[:, groups[:, 0]]
-    compared = np.ones(best.shape, dtype=bool)
-    for templates in groups.T:
-        np.maximum(best, scores[:, templates], out=best)
-        compared[templates, np.arange(len(groups))] = False
-    return genuine[:, groups[:, 0]][compared], best[compared]
+def kept_thresholds(database, store):
+    """Read the thresholds that a file keeps.
+
+    Parameters
+    ----------
+    database : TemplateDatabase
+        The file.
+    store : str
+        What to call the store.
+
+    Returns
+    -------
+    dict of int to float
+        The thresholds.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If there are none yet.
+    ValueError
+        If the file is damaged.
+    """
+    text = database.get("thresholds")
+    if text is None:
+        raise NotFittedError(f"This {store} has no threshold: call calibrate_threshold.")
+    try:
+        return read_thresholds(text)
+    except ValueError as error:
+        raise database.damaged(str(error)) from error

@@ -255,7 +255,7 @@ def test_speech_is_taken(seed, snr):
         waveform += np.float32(level) * np.random.default_rng(seed).standard_normal(RATE).astype(
             "f4"
         )
-    for scale in (0.1, 1, 2**15):
+    for scale in (0.1, 1):
         scaled = np.float32(scale) * waveform
         found = LogMelSpectrogram(n_frames=98).transform([scaled])
         expected = LogMelSpectrogram(n_frames=98, detector=None).transform([scaled])

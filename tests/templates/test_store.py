@@ -19,7 +19,7 @@ from support.stores import attack, bytes_on_disk, in_both
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.images._photos import recompress
 from skdistort.metrics import equal_error_rate, fnmr_at_fmr, pair_scores
-from skdistort.templates import TemplateStore, storage_error_rates
+from skdistort.templates import EmbeddingStore, TemplateStore, storage_error_rates
 from skdistort.templates._database import TemplateDatabase
 from skdistort.templates._eight_bit import embed_templates, generator_fingerprint, make_templates
 
@@ -274,6 +274,12 @@ def test_store_belongs_to_one_generator(generator, store, path):
     other.pixel_range_ = (0.0, 17.0)
     with pytest.raises(ValueError, match="belongs to another generator"):
         TemplateStore(other, path)
+
+
+def test_refuses_a_file_of_embeddings(generator, path):
+    EmbeddingStore(None, path, **WEAK).close()
+    with pytest.raises(ValueError, match="belongs to another generator"):
+        TemplateStore(generator, path)
 
 
 def test_rounding_costs_little(generator, monkeypatch):

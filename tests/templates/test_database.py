@@ -54,6 +54,28 @@ def test_reads_what_was_added(database):
 
 
 @in_both
+def test_ids_may_be_of_any_length_and_of_any_text(database):
+    rng = random.Random(0)
+    ids = [
+        "",
+        "'; DROP TABLE templates --",
+        "%s?",
+        "\\x00",
+        rng.randbytes(20_000).hex(),
+        "\U0001f600",
+    ]
+    database.add([(id, id.encode()) for id in ids], only_new=True)
+    assert database.subjects() == sorted(ids, key=str.encode)
+    assert {id: rows[0][1] for id, rows in database.read_claimed(ids).items()} == dict.fromkeys(
+        ids, b""
+    )
+    for id in ids:
+        assert [row[2] for row in database.read_after(0, 9, subject=id)] == [id.encode()]
+        assert database.remove(id) == 1
+    assert database.n_subjects() == 0
+
+
+@in_both
 def test_removes_all_templates_of_one_id(database):
     database.add([("b", b"1"), ("a", b"2"), ("b", b"3")])
     assert database.remove("b") == 2

@@ -17,8 +17,8 @@ No photos of people come with scikit-learn, so this page runs on its digits: eac
     X, y = FaceAligner(n_jobs=-1).fit_transform(folder), folder.y
 
 and the embedder is one that others have trained on many faces,
-``skdistort.onnx.load_onnx("arcface.onnx", mean=127.5, std=127.5)``. What follows stays as it is, but
-for the people: hold out some of them, whom neither G nor the threshold has seen.
+``skdistort.onnx.load_onnx("arcface.onnx", mean=127.5, std=127.5)``. What follows stays as it is,
+but for the people: hold out some of them, whom neither G nor the threshold has seen.
 """
 
 # %%

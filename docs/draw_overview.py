@@ -49,8 +49,8 @@ def main():
     curves = {"images": (plain, plain)}
     rows = {"image": X_test}
     for name, generator, own, theirs in (
-        ("U-Net (paper A)", unet, None, None),
-        ("keyed", keyed, keys_attack, keys_test),
+        ("U-Net of paper A", unet, None, None),
+        ("default, keyed", keyed, keys_attack, keys_test),
     ):
         templates = generator.transform(X_test, keys=theirs)
         known = generator.transform(X_attack, keys=own)
@@ -58,10 +58,9 @@ def main():
         found = attack.reconstruct(unit_images(templates, shared))
         true = unit_images(X_test, shared)
         print(f"{name}: SSIM {1 - 2 * dssim(true, found).mean():.3f}")
-        rows[f"its template by {name}" if generator is unet else "its template, keyed"] = templates
-        rows["what an attacker brings back" + " " * (generator is keyed)] = (
-            found[..., 0] * shared["pixel_range"][1]
-        )
+        rows[f"its template: {name}"] = templates
+        # In the units of the images, as the others are.
+        rows[f"what an attacker makes of it: {name}"] = found[..., 0] * shared["pixel_range"][1]
         # Under one key for all, so that every pair can be compared.
         one_key = None if generator is unet else 0
         enrolled = generator.embed(generator.transform(X_test, keys=one_key))

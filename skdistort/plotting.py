@@ -98,13 +98,15 @@ def plot_rows(
     axes = grid.subplots(n_rows, n_columns, squeeze=False)
     for row, stack, title in zip(axes, stacks, rows, strict=True):
         for axis, image in zip(row, stack, strict=True):
-            # Room for the title in each column, however long it is.
+            # Room for what the row is called, which a title would take from the first column alone.
             axis.set_title(" ", fontsize="medium")
             # A row of pixels would be too thin to see.
             aspect = "equal" if max(image.shape[:2]) <= 8 * min(image.shape[:2]) else "auto"
             axis.imshow(_as_picture(image), cmap="gray", vmin=0, vmax=1, aspect=aspect)
             axis.set_axis_off()
-        row[0].set_title(title, loc="left", fontsize="medium").set_in_layout(False)
+        row[0].annotate(
+            title, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points"
+        ).set_in_layout(False)
     plot_det(curves, side.subplots())
     return figure
 

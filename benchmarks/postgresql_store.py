@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -230,7 +231,8 @@ def kill_server(server, args):
         if unexpected:
             raise unexpected[0]
         with TemplateStore(generator, url, **options) as store:
-            store._database.numbers()
+            with closing(TemplateDatabase(url)) as tables:
+                tables.numbers()
             enrolled = {*store.ids}
             for batch, keys in known.items():
                 id = f"batch {batch}"
@@ -276,10 +278,11 @@ def pace(args):
         for kind, store in stores.items():
             store.calibrate_threshold(X[:600], y[:600])
             print(f"{kind}: {args.n} enrolments, 2000 at a time, {enrolling[kind]:.1f} s")
+        tables = {kind: TemplateDatabase(place) for kind, place in places.items()}
         rng = np.random.default_rng(0)
         for n_claims, repeats in ((1, args.repeats), (100, args.repeats // 2), (1000, 9)):
-            compare(stores, "verify", n_claims, repeats, rng, args.n)
-            compare(stores, "read", n_claims, repeats, rng, args.n)
+            compare("verify", stores, n_claims, repeats, rng, args.n)
+            compare("read", tables, n_claims, repeats, rng, args.n)
         for kind, store in stores.items():
             first = timed(store.identify, X[:1])
             again = median(timed(store.identify, X[:1]) for _ in range(9))
@@ -288,23 +291,22 @@ def pace(args):
                 f"{kind}: first search {first:.2f} s, further {1e3 * again:.1f} ms; revocation "
                 f"{1e3 * revoking:.0f} ms"
             )
+            tables[kind].close()
             store.close()
     finally:
         server.close()
         folder.cleanup()
 
 
-def compare(stores, what, n_claims, repeats, rng, n):
-    """Time claims in turn: the whole of `verify`, or only what it reads."""
-    taken = {kind: [] for kind in stores}
+def compare(what, opened, n_claims, repeats, rng, n):
+    """Time claims in turn: `verify` of a store, or what it reads of its tables."""
+    taken = {kind: [] for kind in opened}
     for _ in range(repeats):
         claimed = rng.choice(n, n_claims, replace=False)
         ids, probes = [str(i) for i in claimed], X[claimed % len(X)]
-        for kind, store in stores.items():
-            if what == "verify":
-                taken[kind].append(timed(store.verify, ids, probes))
-            else:
-                taken[kind].append(timed(store._database.read_claimed, ids))
+        for kind, place in opened.items():
+            work = (place.verify, ids, probes) if what == "verify" else (place.read_claimed, ids)
+            taken[kind].append(timed(*work))
     sqlite, postgresql = (np.array(taken[kind]) for kind in ("SQLite", "PostgreSQL"))
     print(
         f"{what} of {n_claims}: SQLite {1e3 * median(sqlite):.2f} ms, PostgreSQL "

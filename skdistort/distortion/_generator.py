@@ -58,6 +58,8 @@ from ._training import (
 _N_DIAGNOSED, _DIAGNOSED_VALUES, _FEWEST_DIAGNOSED = 256, 2**22, 8
 # Images that an embedder is tried on before the training.
 _N_TRIED = 16
+# A renewal's error stays in all later ones, and nobody waits for it at a counter.
+_RENEWING = 3
 
 
 class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
@@ -108,8 +110,8 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Steps of gradient descent by which each template, once G has made it, is moved until F
         sees in it what it has to see. It is used wherever templates are made, so that another
         number needs no new ``fit``; 0 leaves what G gives, as in paper A. More steps leave less
-        of an error, which adds up where templates are renewed. A step costs a forward and a
-        backward pass through F.
+        of an error, which adds up where templates are renewed: a renewal takes three times as
+        many. A step costs a forward and a backward pass through F.
     filters : tuple of int, default=(16, 32, 64)
         Convolution maps of each level of the generator, the finest first.
     image_shape : tuple of int or None, default=None
@@ -713,26 +715,28 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             return self._generate(images, None)
         return self._generate(images, self._under_keys(self._embed(images), keys))
 
-    def _generate(self, images, targets):
+    def _generate(self, images, targets, *, n_steps=None):
         """Apply G to what it sees, valid images or what embeddings are to be, and refine."""
+        n_steps = self.refinement_steps if n_steps is None else n_steps
         unet = self.architecture == "unet"
         seen = to_unit_range(images, self.pixel_range_) if unet else targets
         templates = self.network_.predict(seen, self.batch_size)
-        if not self.refinement_steps:
+        if not n_steps:
             return templates
         return refine_templates(
             self.embedder_,
             templates,
             targets,
             self.pixel_range_,
-            n_steps=self.refinement_steps,
+            n_steps=n_steps,
             verbose=int(self.verbose),
         )
 
     def _renew(self, embeddings, old_keys, new_keys):
         """Make templates of embeddings of others; under a key G sees nothing else."""
         plain = rotate_embeddings(embeddings, old_keys, inverse=True)
-        return self._generate(None, rotate_embeddings(plain, new_keys))
+        targets = rotate_embeddings(plain, new_keys)
+        return self._generate(None, targets, n_steps=_RENEWING * self.refinement_steps)
 
     def _compare(self, images):
         """Put valid images and their templates side by side."""

@@ -9,7 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
 from skdistort import DistortionGenerator, TripletEmbedder
-from skdistort.distortion import _refinement
+from skdistort.distortion import _generator, _refinement
 from skdistort.distortion._refinement import refine_templates
 from skdistort.keys import rotate_embeddings
 from skdistort.networks._stored import StoredNetwork
@@ -56,7 +56,7 @@ def refine_by_hand(weights, templates, targets, pixel_range, n_steps):
         error = (low + (high - low) * p) @ weights - targets
         gradient = 2 * error @ weights.T * (high - low) * p * (1 - p)
         m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
-        logits -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
+        logits -= 0.2 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
     return (1 / (1 + np.exp(-logits))).reshape(templates.shape)
 
 
@@ -139,6 +139,24 @@ def test_renewed_templates_are_refined_to_the_new_key(frozen, tmp_path):
     np.testing.assert_allclose(generator.embed_probe(X[:1], 9), rotated)
     assert -0.1 < after < 0
     assert -0.1 < before < 0
+
+
+def test_a_renewal_takes_more_steps(frozen, monkeypatch):
+    generator = DistortionGenerator(frozen, refinement_steps=2, **SMALL, **KEYED).fit(X[:100])
+    taken = []
+    refine = _generator.refine_templates
+
+    def counted(*arguments, n_steps, **options):
+        taken.append(n_steps)
+        return refine(*arguments, n_steps=n_steps, **options)
+
+    monkeypatch.setattr(_generator, "refine_templates", counted)
+    generator.reissue(generator.transform(X[:5]), 5, 6)
+    assert taken == [2, 6]
+    taken.clear()
+    generator.set_params(refinement_steps=0)
+    generator.reissue(generator.transform(X[:5]), 5, 6)
+    assert not taken
 
 
 def test_searches_set_the_number_of_steps(frozen):

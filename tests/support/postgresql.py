@@ -50,6 +50,7 @@ class Server:
             self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             os.chown(self._folder, user.pw_uid, user.pw_gid)
         self._schemas = count(1)
+        self._killed = False
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -76,12 +77,14 @@ class Server:
 
     def start(self):
         """Start it; also where it was killed and what it had started is still about to end."""
-        for _ in range(100):
+        give_up = time.monotonic() + (30 if self._killed else 0)
+        while True:
             try:
                 self._run("pg_ctl", "-w", "-l", self._folder / "log", "start")
+                self._killed = False
                 return
             except RuntimeError:
-                if "shared memory block" not in (self._folder / "log").read_text():
+                if time.monotonic() >= give_up:
                     raise
             time.sleep(0.1)
 
@@ -93,10 +96,11 @@ class Server:
         """Kill the process that all of its others belong to."""
         number = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(number, signal.SIGKILL)
+        self._killed = True
 
     def close(self):
         """Stop it and remove all files."""
-        if (self._folder / "data" / "postmaster.pid").exists():
+        if not self._killed and (self._folder / "data" / "postmaster.pid").exists():
             self.stop("immediate")
         shutil.rmtree(self._folder)
 

@@ -4,6 +4,7 @@ import pickle
 import random
 import sys
 import threading
+import time
 
 import pytest
 from support.postgresql import PASSWORD
@@ -278,8 +279,9 @@ def test_several_clients_begin_enrol_revoke_and_read_together(path):
         database.close()
 
     def read():
-        database, seen = None, 0
+        database, seen, give_up = None, 0, time.monotonic() + 60
         while seen < 3 * n * 3 / 2:
+            assert time.monotonic() < give_up
             try:
                 database = database or TemplateDatabase(path, read_only=True)
             except ValueError:

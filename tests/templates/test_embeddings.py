@@ -205,6 +205,18 @@ def test_probabilities_are_kept_and_are_those_of_logistic_regression(store, path
     assert store.verify_proba(["alone"], Z[:1], keys=BOB).tolist() == [0.0]
 
 
+def test_each_number_of_embeddings_has_its_own_threshold_and_line(store):
+    store.enrol(["one", "two", "two", *["five"] * 5], Z[[0, 0, 1, 0, 1, 2, 3, 4]])
+    ids, probes = ["one", "two", "five"], Z[[0, 0, 0]]
+    store._database.put("thresholds", '{"1": -1.0, "2": 0.999, "4": 0.9999}')
+    assert store.verify(ids, probes).tolist() == [True, False, False]
+    store._database.put("thresholds", '{"1": -1.0, "2": -1.0, "8": -1.0}')
+    assert store.verify(ids, probes).all()
+    store._database.put("probabilities", '{"prior": 0.5, "lines": [[0, 0], [0, 3]]}')
+    # The last line serves for more.
+    np.testing.assert_allclose(store.verify_proba(ids, probes), [0.5, 0.9526, 0.9526], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, validate_params
 
+from ._decoding import check_waveform, to_samples
 from ._log_mel import bands_vary
 
 # Kaldi's samples are of 16-bit range, and so are its thresholds.
@@ -44,8 +45,8 @@ def frame_log_energies(samples: NDArray[np.float32], frame: int, hop: int) -> ND
 
     Parameters
     ----------
-    samples : ndarray of shape (n_samples,), float32
-        A waveform in [-1, 1], of one frame at least.
+    samples : ndarray of shape (n_samples,)
+        A waveform of one frame at least: floats in [-1, 1], int16 or int32.
     frame, hop : int
         Length of a frame and distance from one to the next, in samples.
 
@@ -53,6 +54,11 @@ def frame_log_energies(samples: NDArray[np.float32], frame: int, hop: int) -> ND
     -------
     ndarray of shape (n_frames,), float32
         Natural logarithms; digital silence has -15.94.
+
+    Raises
+    ------
+    ValueError
+        If it is no waveform, or holds floats that cannot be in [-1, 1].
 
     References
     ----------
@@ -67,6 +73,7 @@ def frame_log_energies(samples: NDArray[np.float32], frame: int, hop: int) -> ND
     >>> frame_log_energies(samples, 400, 80).round(3)
     array([12.923, 12.923], dtype=float32)
     """
+    samples = to_samples(check_waveform(samples, "samples"), "samples")
     # Sums over the pieces that frames share, then over the pieces of a frame; float64 squares
     # float32 without rounding, so that an offset cancels.
     piece = gcd(frame, hop)

@@ -25,6 +25,7 @@ from skdistort.audio import (
     CepstralCoefficients,
     LogMelSpectrogram,
     analysis_window,
+    frame_log_energies,
     log_mel,
     mel_filterbank,
     normalise_bands,
@@ -336,6 +337,14 @@ def test_samples_in_other_units_are_refused(waveform, bits, way_out):
         LogMelSpectrogram(**SMALL).transform([LOUD, waveform])
     assert refusal.value.sample == 1
     assert refusal.value.seen in str(refusal.value)
+
+
+def test_energies_are_of_samples_in_their_units():
+    integers = np.rint(LOUD * 2**15).astype(np.int16)
+    energies = frame_log_energies(integers, 400, 160)
+    np.testing.assert_allclose(frame_log_energies(LOUD, 400, 160), energies, atol=1e-3)
+    with pytest.raises(InputMismatchError, match="^samples holds .* 16 bits"):
+        frame_log_energies(LOUD * 2**15, 400, 160)
 
 
 def test_a_file_of_floats_in_other_units_is_refused(tmp_path):

@@ -153,14 +153,16 @@ def test_several_utterances_are_decided_by_their_own_threshold(path, protection)
     with EmbeddingStore(None, path, protection=protection, **FAST) as store:
         store.calibrate_threshold(HELD, Y_HELD, strategy="fmr", target_fmr=0.02)
         assert list(store.thresholds_)[:6] == [1, 2, 3, 4, 5, 10]
-    X_new, y_new = people(60, 8, seed=2)
+    X_new, y_new = people(40, 8, seed=2)
     with EmbeddingStore(None, path, protection=protection, **FAST) as store:
         missed = {}
         for n in (1, 3):
             rows = [i for i in range(len(y_new)) if i % 8 < n]
             store.enrol([f"{n}, {y_new[i]}" for i in rows], X_new[rows])
             probes = [i for i in range(len(y_new)) if i % 8 >= 4]
-            claims = [(p, i) for p in range(60) for i in probes if i % 9 == p % 9 or y_new[i] == p]
+            claims = [
+                (p, i) for p in range(40) for i in probes if i % 11 == p % 11 or y_new[i] == p
+            ]
             claimed, rows = np.array(claims).T
             accepted = store.verify([f"{n}, {p}" for p in claimed], X_new[rows])
             own = claimed == y_new[rows]
@@ -203,6 +205,18 @@ def test_probabilities_are_kept_and_are_those_of_logistic_regression(store, path
     assert own.mean() > 0.8
     assert strangers.mean() < 0.1
     assert store.verify_proba(["alone"], Z[:1], keys=BOB).tolist() == [0.0]
+
+
+def test_each_number_of_embeddings_has_its_own_threshold_and_line(store):
+    store.enrol(["one", "two", "two", *["five"] * 5], Z[[0, 0, 1, 0, 1, 2, 3, 4]])
+    ids, probes = ["one", "two", "five"], Z[[0, 0, 0]]
+    store._database.put("thresholds", '{"1": -1.0, "2": 0.999, "4": 0.9999}')
+    assert store.verify(ids, probes).tolist() == [True, False, False]
+    store._database.put("thresholds", '{"1": -1.0, "2": -1.0, "8": -1.0}')
+    assert store.verify(ids, probes).all()
+    store._database.put("probabilities", '{"prior": 0.5, "lines": [[0, 0], [0, 3]]}')
+    # The last line serves for more.
+    np.testing.assert_allclose(store.verify_proba(ids, probes), [0.5, 0.9526, 0.9526], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from support.faces import FixedFaces
 
 from skdistort import faces
 from skdistort.__main__ import main
+from skdistort._command import _people
 from skdistort._command._page import MEANINGS, Section, make_page
+from skdistort.datasets import ImageSplit
 from skdistort.metrics import VerificationReport
 
 onnx = pytest.importorskip("onnx")
@@ -170,6 +172,26 @@ def test_what_aligning_needs_is_told_of(refused, monkeypatch):
 
     monkeypatch.setattr(faces, "FaceAligner", missing)
     assert refused() == "skdistort: weights missing\n"
+
+
+def test_of_ways_that_err_alike_the_one_with_least_overlap_is_taken(monkeypatch):
+    embeddings = {"arcface": [0, 0.3, 1, 1.2], "imagenet": [0, 0.1, 1, 1.1], "unit": [0, 1, 0, 1]}
+    calls = iter(embeddings)
+
+    class Stored:
+        def __init__(self, model):
+            self.name = next(calls)
+
+        def predict(self, images, batch_size):
+            return np.array(embeddings[self.name], dtype=np.float32)[:, None]
+
+    monkeypatch.setattr("skdistort.networks._stored.StoredNetwork", Stored)
+    monkeypatch.setattr("skdistort.distortion._embedder.check_embedder", lambda *_: None)
+    X, y = np.zeros((4, 2, 2, 3), np.uint8), np.array([0, 0, 1, 1])
+    split = ImageSplit(X, y, X, y)
+    found = {name: _people._confusion(None, split) for name in embeddings}
+    assert found["arcface"][0] == found["imagenet"][0] == 0
+    assert min(found, key=lambda name: found[name]) == "imagenet"
 
 
 @pytest.mark.fast

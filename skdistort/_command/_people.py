@@ -128,9 +128,9 @@ def load_embedder(path, scaling, pixel_range, data):
             name: _read_onnx(path, way, pixel_range, data.X_train.shape[1:])
             for name, way in ways.items()
         }
-        errors = {name: _confusion(model, data) for name, model in models.items()}
-        chosen = min(errors, key=lambda name: errors[name])
-        told = ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
+        found = {name: _confusion(model, data) for name, model in models.items()}
+        chosen = min(found, key=lambda name: found[name])
+        told = ", ".join(f"{name} {100 * error:.2f} %" for name, (error, _) in found.items())
         embedder = models[chosen]
         note = f"pixels scaled as by {chosen!r}; EER on people to train on: {told}"
     else:
@@ -164,9 +164,9 @@ def _read_onnx(path, way, pixel_range, image_shape):
 
 
 def _confusion(model, data):
-    """Measure the EER of people to train on; the worst there is where nothing can be told."""
+    """Measure how people to train on are confused: by the EER, and, of equals, by the overlap."""
     from ..distortion._embedder import check_embedder
-    from ..metrics import equal_error_rate, pair_scores
+    from ..metrics import d_prime, equal_error_rate, pair_scores
     from ..networks._stored import StoredNetwork
 
     n = _N_COMPARED
@@ -176,10 +176,11 @@ def _confusion(model, data):
     images, y = _as_given(data.X_train[:n]), data.y_train[:n]
     check_embedder(model, images.shape[1:])
     embeddings = StoredNetwork(model).predict(images, 32)
-    if not np.isfinite(embeddings).all():
-        return 1.0
+    # Pixels that are far from what a network learned from may overflow in it, or all look the same.
+    if not np.isfinite(embeddings).all() or not np.ptp(embeddings, axis=0).any():
+        return 1.0, 0.0
     pairs = pair_scores(embeddings, y, embeddings, y, exclude_same_index=True)
-    return equal_error_rate(*pairs)[0]
+    return equal_error_rate(*pairs)[0], -d_prime(*pairs)
 
 
 def _as_given(X):

@@ -235,7 +235,8 @@ class TorchModule(keras.layers.Layer):
                 initializer="zeros",
                 trainable=isinstance(tensor, torch.nn.Parameter),
                 autocast=False,
-                name=name.replace(".", "_"),
+                # Dots and slashes part the names of Keras.
+                name=name.replace(".", "_").replace("/", "_"),
             )
             weight.assign(tensor)
             self._weights_of[name] = weight

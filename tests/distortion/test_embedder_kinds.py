@@ -281,6 +281,19 @@ def test_a_torch_module_keeps_its_mode_and_its_gradients():
 
 
 @needs_torch
+def test_a_torch_module_with_slashes_in_the_names_of_its_parts():
+    """As converters of ONNX files name them."""
+    from torch import nn
+
+    module = nn.Sequential()
+    module.add_module("conv1/conv/0", nn.Conv2d(1, 2, 3))
+    module.add_module("end", nn.Flatten())
+    layer = TorchModule(module)
+    assert layer(np.zeros((1, 8, 8, 1), np.float32)).shape == (1, 72)
+    assert len(layer.weights) == 2
+
+
+@needs_torch
 def test_a_torch_module_is_searched_over_in_two_processes():
     search = GridSearchCV(make_generator(make_module()), {"alpha": [0.1, 0.3]}, cv=2, n_jobs=2)
     search.set_params(error_score="raise").fit(X, y)

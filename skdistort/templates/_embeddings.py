@@ -69,7 +69,8 @@ class EmbeddingStore:
         another one is refused, be it the same one fitted again. None takes embeddings themselves
         in place of samples, of which nothing can tell where they come from.
     path : str or os.PathLike
-        The file, an SQLite database; made if there is none, for its owner only.
+        The file, an SQLite database; made if there is none, for its owner only. Or the URL of a
+        PostgreSQL database, see :class:`TemplateStore`.
     protection : "rotation", None or a transformer, default="rotation"
         What is kept: embeddings turned by an orthogonal map that a key determines, which changes no
         score; or hashes, by a BioHashing, MLPHash, IoMHashing or PolyProtect of

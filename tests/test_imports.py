@@ -210,11 +210,10 @@ def test_every_dotted_name_in_words_exists():
     for path in sorted(paths - {ROOT / "CHANGELOG.md", Path(__file__)}):
         if generated & set(path.parents):
             continue
-        # Not addresses, paths and pictures.
+        # Not addresses, paths, pictures and pages.
         text = path.read_text(encoding="utf-8")
-        names = re.findall(
-            r"(?<![\w/.])skdistort(?!\.(?:png|html))(?:\.[A-Za-z_]\w*)+(?![\w/])", text
-        )
+        pattern = r"(?<![\w/.])skdistort(?!\.(?:html|png))(?:\.[A-Za-z_]\w*)+(?![\w/])"
+        names = re.findall(pattern, text)
         wrong += [f"{path.relative_to(ROOT)}: {n}" for n in {*names} if not exists(n)]
     assert not wrong, "\n".join(wrong)
 

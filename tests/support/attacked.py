@@ -42,7 +42,7 @@ class NegatingGenerator(Stub):
     def _embed(self, images):
         return unit((images.reshape(len(images), -1) - 1) ** 2 @ self.weights)
 
-    def _generate(self, images, embeddings):
+    def _generate(self, images, embeddings, *, n_steps=None):
         return 1 - images / 2
 
 
@@ -61,7 +61,7 @@ class ExactGenerator(Stub):
     def _embed(self, images):
         return unit(images.reshape(len(images), -1).astype(np.float64) - 1)
 
-    def _generate(self, images, embeddings):
+    def _generate(self, images, embeddings, *, n_steps=None):
         return ((1 + embeddings) / 2).reshape(len(embeddings), *self.image_shape_)
 
 

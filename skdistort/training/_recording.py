@@ -22,6 +22,20 @@ class RecordingModel(keras.Model):
             return super().train_step(*arguments)
         return self._recorded(super().train_step, *arguments)
 
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients of all that learns, before a step of PyTorch's.
+
+        Keras lists PyTorch's parameters by path. Where two networks have a layer of one name, as F
+        and G may, one of the two is not listed, and its gradients would add up from step to step.
+
+        Parameters
+        ----------
+        set_to_none : bool, default=True
+            As PyTorch's; gradients are always set to None.
+        """
+        for variable in self.trainable_variables:
+            variable.value.grad = None
+
     def release(self):
         """Let go of the record and of the memory that it holds on the GPU."""
         if self._recorded is not None:

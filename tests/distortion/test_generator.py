@@ -18,6 +18,7 @@ from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.distances import IMAGE_DISTANCES
 from skdistort.distortion._comparison import DistortionComparison, diagnose_distortion
 from skdistort.metrics import abs_pearson, inversion_resistance, mse
+from skdistort.networks import UnitLength
 from skdistort.scoring import (
     dissimilarity_scorer,
     distortion_score,
@@ -343,6 +344,21 @@ def test_same_seed_same_templates(tiny):
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.backend
+def test_layers_of_one_name_in_both_networks_learn_apart():
+    def fit(name):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(8, name=name), UnitLength()]
+        embedder = keras.Sequential([keras.layers.Input((8, 8, 1)), *layers])
+        embedder.layers[1].set_weights([projection, np.zeros(8)])
+        generator = DistortionGenerator(embedder, **{**SMALL, "batch_size": 40})
+        return quiet_fit(generator, X_train[:200]).network_.weights
+
+    projection = np.random.default_rng(0).normal(size=(64, 8)) / 16
+    # A bottleneck has a layer of that name too.
+    for found, expected in zip(fit("hidden"), fit("other"), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def wrong_model():

@@ -36,6 +36,7 @@ from ._database import TemplateDatabase
 from ._eight_bit import read_embeddings, write_embeddings
 from ._gallery import Gallery, Identification, squared_distances
 from ._keys import StoreKeys
+from ._open_store import OpenStore
 from ._protection import check_protection, describe_protection, mean_codes, protect, to_codes
 from ._thresholds import (
     choose_group_thresholds,
@@ -53,7 +54,7 @@ _PREFIX = "embeddings"
 _CALIBRATION_KEYS = [f"calibration {i}".encode() for i in range(16)]
 
 
-class EmbeddingStore:
+class EmbeddingStore(OpenStore):
     """Embeddings of people on disk, under keys: enrolled, verified, identified, revoked.
 
     What :class:`TemplateStore` is to images, for what a network or a statistical model makes of
@@ -540,54 +541,10 @@ class EmbeddingStore:
         """
         return kept_thresholds(self._database, "EmbeddingStore")
 
-    @property
-    def threshold_(self):
-        """The lowest score that is accepted for an id of one embedding.
-
-        Returns
-        -------
-        float
-            The first of `thresholds_`, which raises as that does.
-        """
-        return self.thresholds_[1]
-
-    @property
-    def n_changes(self):
-        """How often the file has been changed: the count never falls.
-
-        Returns
-        -------
-        int
-            To be kept elsewhere and compared: a lower one tells of an earlier state put back.
-        """
-        return self._database.ledger().n_changes
-
-    @property
-    def ids(self):
-        """The enrolled ids.
-
-        Returns
-        -------
-        list of str
-            Each once, in the order of their UTF-8 bytes.
-        """
-        return self._database.subjects()
-
-    def __len__(self):
-        """How many ids are enrolled."""
-        return self._database.n_subjects()
-
     def close(self):
         """Close the file and forget the embeddings. A closed store refuses all else."""
-        self._database.close()
-        self._cache.forget()
+        super().close()
         self._means = None, None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def _score_claims(self, ids, X, keys):
         """Score claims; also how many embeddings each was compared with."""

@@ -31,10 +31,11 @@ from ._claims import (
 from ._database import TemplateDatabase
 from ._gallery import squared_distances
 from ._keys import StoreKeys
+from ._open_store import OpenStore
 from ._thresholds import choose_thresholds, kept_thresholds, thresholds_for, write_thresholds
 
 
-class TemplateStore:
+class TemplateStore(OpenStore):
     """Enrolled templates on disk: distorted images only, verified and identified by embedding.
 
     Of every enrolled image the file keeps the distorted one G(X), 8 bits a value, and its embedding
@@ -477,54 +478,6 @@ class TemplateStore:
             Before a calibration. It is an AttributeError too: ``hasattr`` tells.
         """
         return kept_thresholds(self._database, "TemplateStore")
-
-    @property
-    def threshold_(self):
-        """The lowest score that is accepted for an id of one template.
-
-        Returns
-        -------
-        float
-            The first of `thresholds_`, which raises as that does.
-        """
-        return self.thresholds_[1]
-
-    @property
-    def n_changes(self):
-        """How often the file has been changed: the count never falls.
-
-        Returns
-        -------
-        int
-            To be kept elsewhere and compared: a lower one tells of an earlier state put back.
-        """
-        return self._database.ledger().n_changes
-
-    @property
-    def ids(self):
-        """The enrolled ids.
-
-        Returns
-        -------
-        list of str
-            Each once, in the order of their UTF-8 bytes.
-        """
-        return self._database.subjects()
-
-    def __len__(self):
-        """How many ids are enrolled."""
-        return self._database.n_subjects()
-
-    def close(self):
-        """Close the file and forget the embeddings. A closed store refuses all else."""
-        self._database.close()
-        self._cache.forget()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def _score_claims(self, ids, X, keys):
         """Score claims; also how many templates each was compared with."""

@@ -310,6 +310,7 @@ def test_a_generator_without_a_key_of_its_own_gets_one():
 def test_seeded_and_layouts_agree(keyless):
     images, own = (X.reshape(-1, 4, 4) for X in (VICTIMS[0], OWN[0]))
     assert str(keyless_report(images, own)) == str(keyless)
+    assert str(keyless_report(random_state=1)) != str(keyless)
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,9 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         Adam's learning rate at the start. (Paper A: 5e-5, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero over the epochs.
+    weight_decay : float, default=0.0
+        Share by which weights shrink in each step, times the learning rate, apart from the gradient
+        (AdamW): regularisation for little data. Biases and normalisations are left out.
     dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
         Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
         results are float32 in any case.
@@ -192,6 +195,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         batch_size=120,
         learning_rate=2e-3,
         schedule="cosine",
+        weight_decay=0.0,
         dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
@@ -216,6 +220,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.weight_decay = weight_decay
         self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience

@@ -142,6 +142,7 @@ class NetworkInversion(InversionAttack):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
+            weight_decay=0.0,
             monitor="loss",
             patience=None,
             callbacks=None,

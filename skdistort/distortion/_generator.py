@@ -128,6 +128,9 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         Adam's learning rate at the start. (Paper A: 1e-4, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero.
+    weight_decay : float, default=0.0
+        Share by which weights shrink in each step, times the learning rate, apart from the gradient
+        (AdamW): regularisation for little data. Biases and normalisations are left out.
     dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
         Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
         results are float32 in any case. An `embedder` that is given keeps its own.
@@ -239,6 +242,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         batch_size=64,
         learning_rate=2e-3,
         schedule="cosine",
+        weight_decay=0.0,
         dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
@@ -263,6 +267,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.weight_decay = weight_decay
         self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience

@@ -153,6 +153,7 @@ def train(
     epochs,
     learning_rate,
     schedule,
+    weight_decay,
     monitor,
     patience,
     callbacks,
@@ -182,6 +183,9 @@ def train(
         Adam's learning rate, at the start.
     schedule : {"constant", "cosine"}
         Whether the rate stays, or falls to zero over the epochs along a cosine.
+    weight_decay : float
+        Share by which weights shrink in each step, times the learning rate; biases, and scales and
+        shifts of normalisations, do not.
     monitor : str
         What `patience` watches: ``"loss"`` or one of the parts; the validation's if there is one.
     patience : int or None
@@ -200,12 +204,21 @@ def train(
     ------
     FloatingPointError
         If the loss or a weight became NaN or infinite.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
     """
 
     def build():
         falling = CosineToZero() if schedule == "cosine" else None
         model = TrainingModel(fastest_form(network), loss, options, part_names, settings, falling)
-        optimizer = keras.optimizers.Adam(falling or 0.0, name="adam")
+        optimizer = keras.optimizers.Adam(
+            falling or 0.0, weight_decay=weight_decay or None, name="adam"
+        )
+        if weight_decay:
+            vectors = [v for v in model.trainable_variables if len(v.shape) < 2]
+            optimizer.exclude_from_weight_decay(var_list=vectors)
         if falling is not None:
             falling.attach(optimizer)
         if _computes_in_float16(network):
@@ -232,7 +245,9 @@ def train(
     if callbacks or not all(isinstance(value, _PLAIN) for value in options.values()):
         compiled = nullcontext(build())
     else:
-        signature = step_signature(network, loss, options, part_names, settings, schedule)
+        signature = step_signature(
+            network, loss, options, part_names, settings, (schedule, weight_decay)
+        )
         compiled = _TRAINERS.borrow(signature, build)
     try:
         with compiled as model:
@@ -267,7 +282,7 @@ def train(
     return history
 
 
-def step_signature(network, loss, options, part_names, setting_names, schedule):
+def step_signature(network, loss, options, part_names, setting_names, descent):
     """Sum up all that a compiled training step depends on, so that nothing is kept by hand.
 
     Parameters
@@ -281,8 +296,8 @@ def step_signature(network, loss, options, part_names, setting_names, schedule):
         Plain values that the loss takes.
     part_names, setting_names : iterable of str
         What is tracked, and the numbers that are variables.
-    schedule : str
-        How the learning rate falls.
+    descent : hashable
+        How the learning rate falls, and what else the optimiser is made with.
 
     Returns
     -------
@@ -290,7 +305,7 @@ def step_signature(network, loss, options, part_names, setting_names, schedule):
         Equal for two trainings that one step can serve.
     """
     described = tuple(sorted(options.items())), tuple(part_names), tuple(setting_names)
-    return loss, architecture(network.to_json()), *described, schedule
+    return loss, architecture(network.to_json()), *described, descent
 
 
 def _computes_in_float16(layer):

@@ -102,6 +102,9 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         Adam's learning rate at the start. (Paper B: 1e-4, constant.)
     schedule : {"constant", "cosine"}, default="cosine"
         Whether the learning rate stays or falls to zero over the epochs.
+    weight_decay : float, default=0.0
+        Share by which weights shrink in each step, times the learning rate, apart from the gradient
+        (AdamW): regularisation for little data. Biases and normalisations are left out.
     dtype_policy : {"float32", "mixed_bfloat16", "mixed_float16"}, default="float32"
         Precision of the inner layers, as Keras names it. Weights, the last layers, losses and
         results are float32 in any case.
@@ -215,6 +218,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         batch_size=120,
         learning_rate=1e-3,
         schedule="cosine",
+        weight_decay=0.0,
         dtype_policy="float32",
         validation_fraction=0.0,
         patience=None,
@@ -242,6 +246,7 @@ class SiameseVerifier(PairScoringMixin, ClassNamePrefixFeaturesOutMixin, KerasTr
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.weight_decay = weight_decay
         self.dtype_policy = dtype_policy
         self.validation_fraction = validation_fraction
         self.patience = patience

@@ -1,6 +1,7 @@
 """Compiled models that are used again: what counts as alike, and that results stay the same."""
 
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from skdistort import DistortionGenerator, SiameseVerifier, SoftmaxEmbedder, Tri
 from skdistort.networks import _stored, build_unet
 from skdistort.networks._pool import ModelPool, architecture
 from skdistort.scoring import dissimilarity_scorer
-from skdistort.training import _loop
+from skdistort.training import _batches, _loop
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:200].astype(np.float32), y[:200]
@@ -267,6 +268,42 @@ def test_optimiser_starts_anew(schedule, built):
         TripletEmbedder(margin=1e38, **params).fit(X, y)
     np.testing.assert_array_equal(TripletEmbedder(**params).fit(X, y).transform(X), expected)
     assert len(built) == 1
+
+
+def no_slope(y, outputs):
+    """A loss that nothing changes."""
+    return 0.0 * keras.ops.sum(outputs), {}
+
+
+@pytest.mark.backend
+def test_weight_decay_shrinks_what_multiplies_and_nothing_else():
+    network = keras.Sequential(
+        [keras.layers.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()]
+    )
+    before = [np.full(w.shape, 2.0, dtype=np.float32) for w in network.get_weights()]
+    network.set_weights(before)
+    draw = partial(_batches.draw_shuffled, n_samples=6, batch_size=2)
+    rows = np.zeros((6, 3), dtype=np.float32)
+    _loop.train(
+        network,
+        no_slope,
+        [],
+        _batches.IndexedBatches(draw, lambda i: (rows[i], rows[i]), np.random.RandomState(0)),
+        options={},
+        settings={},
+        epochs=2,
+        learning_rate=0.1,
+        schedule="constant",
+        weight_decay=0.5,
+        monitor="loss",
+        patience=None,
+        callbacks=None,
+        verbose=0,
+    )
+    kernel, bias, gamma, beta, *_ = network.get_weights()
+    np.testing.assert_allclose(kernel, before[0] * (1 - 0.1 * 0.5) ** 6, rtol=1e-5)
+    for found, expected in zip((bias, gamma, beta), before[1:4], strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_threads_do_not_share_a_model():

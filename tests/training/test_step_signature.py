@@ -65,6 +65,7 @@ def check_none_serves_another(fits):
     [
         (TripletEmbedder(**SMALL), "miner", ("all", "hard", "semi-hard")),
         (TripletEmbedder(**SMALL), "schedule", ("cosine", "constant")),
+        (TripletEmbedder(**SMALL), "weight_decay", (0.0, 0.5, 1.0)),
         (TripletEmbedder(**SMALL), "dtype_policy", ("float32", "mixed_bfloat16")),
         (SoftmaxEmbedder(**SMALL), "loss", ("softmax", "am_softmax")),
         (SiameseVerifier(**SMALL), "mode", ("double", "triple")),

@@ -6,8 +6,8 @@ are scored by the cosine of their vectors.
 
     python benchmarks/small_faces.py --data FOLDER --seeds 0 1 2
 
-FOLDER holds ``lfw_deepfunneled``. With ``--search`` augmentation and margin are chosen by a grid
-search that folds the people to learn from, and is never told of the others.
+FOLDER holds ``lfw_deepfunneled``. With ``--search`` augmentation and weight decay are chosen by a
+grid search that folds the people to learn from, and is never told of the others.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main():
     parser.add_argument("--epochs", default="auto")
     parser.add_argument("--components", type=int, default=64)
     parser.add_argument("--miner", default="all")
-    parser.add_argument("--search", action="store_true", help="choose augmentation and margin")
+    parser.add_argument("--search", action="store_true", help="choose augmentation and decay")
     args = parser.parse_args()
     embedder = TripletEmbedder(
         args.components,
@@ -91,14 +91,15 @@ def main():
         if args.search:
             search = GridSearchCV(
                 embedder.set_params(random_state=seed),
-                {"augmentation": [None, "photos"], "margin": [0.5, 1.0]},
+                {"augmentation": [None, "photos"], "weight_decay": [0.0, 0.3]},
                 cv=GroupKFold(2),
                 refit=False,
             )
             search.fit(X[known], y[known], groups=y[known])
             means = search.cv_results_["mean_test_score"]
             for parameters, score in zip(search.cv_results_["params"], means, strict=True):
-                print(f"seed {seed}, folds by person: {parameters}: EER {100 - 100 * score:.1f} %")
+                error = 100 - 100 * score
+                print(f"seed {seed}, folds by person: {parameters}: EER {error:.1f} %", flush=True)
             embedder.set_params(**search.best_params_)
         start = time.perf_counter(), time.process_time()
         embedder.set_params(random_state=seed).fit(X[known], y[known])

@@ -35,7 +35,7 @@ from .training._collapse import warn_of_collapse
 
 # Passes over the data by default, and the batches that they come to at least: of images that are
 # changed each time more, since they are not so soon learned by heart.
-_EPOCHS, _FEWEST_BATCHES, _FEWEST_AUGMENTED = 10, 500, 800
+_EPOCHS, _FEWEST_BATCHES, _FEWEST_AUGMENTED = 10, 500, 700
 
 
 class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
@@ -83,7 +83,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, KerasTransformer):
         ``(height, width)`` or ``(height, width, channels)`` of flat rows. None infers it, see
         Notes.
     epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes 10, or as many as come to 500 batches, 800 with
+        Passes over the data. "auto" makes 10, or as many as come to 500 batches, 700 with
         `augmentation`: a few hundred images need more passes than many thousand.
     batch_size : int, default=120
         Images in a batch, or all if there are fewer.

@@ -160,7 +160,7 @@ def test_refuses_an_augmentation_before_training(monkeypatch):
 
 @pytest.mark.parametrize(
     ("n_batches", "n_epochs", "augmented"),
-    [(1, 500, 800), (3, 167, 267), (50, 10, 16), (90, 10, 10)],
+    [(1, 500, 700), (3, 167, 234), (50, 10, 14), (90, 10, 10)],
 )
 def test_few_images_get_more_passes(n_batches, n_epochs, augmented):
     batches = IndexedBatches(lambda rng: np.zeros((n_batches, 2)), None, None)

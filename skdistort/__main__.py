@@ -17,6 +17,8 @@ _PICTURES = (".pdf", ".png", ".svg")
 _NAMED = ("digits", "mnist", "lfw")
 # What a generator learns from in front of an embedder that is given, in batches of 64 images.
 _STEPS, _BATCH_SIZE = 200, 64
+# Steps of refinement there: in so few batches G learns little, and 20 leave templates far off.
+_REFINEMENT_STEPS = 60
 # Images that a picture shows.
 _COLUMNS = 10
 # Classes that have rows of their own in the table of distances that is printed.
@@ -325,6 +327,8 @@ def _train(task, options):
         _say("\nTraining the embedder F")
         embedder = TripletEmbedder(**training).fit(task.data.X_train, task.data.y_train)
         generator.set_params(embedder=FrozenEstimator(embedder))
+    else:
+        generator.set_params(refinement_steps=_REFINEMENT_STEPS)
     _say("\nTraining the generator G")
     return generator.fit(task.data.X_train)
 

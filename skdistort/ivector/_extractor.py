@@ -24,7 +24,7 @@ from ._mixture import inverse_factors
 from ._statistics import collect_statistics
 from ._total_variability import TotalVariability, posteriors, train
 from ._ubm import UniversalBackgroundModel
-from ._utterances import validate_utterances
+from ._utterances import check_frame_units, validate_utterances
 
 
 class IVectorExtractor(
@@ -154,13 +154,15 @@ class IVectorExtractor(
             If there are fewer than two utterances or fewer frames than Gaussians, if an
             utterance has no frames, another number of features than the first or a frozen
             `ubm`, or a value that is not finite, or if `n_components` exceeds the length of the
-            supervector.
+            supervector, or an utterance cannot be in the units of a frozen `ubm`.
         TypeError
             If `ubm` is frozen but no universal background model.
         """
         frames, offsets = validate_utterances(self, X, reset=True, min_utterances=2)
         rng = check_random_state(self.random_state)
         ubm = self._check_ubm(rng)
+        if isinstance(ubm, FrozenEstimator):
+            check_frame_units(frames, offsets, ubm.weights_, ubm.means_, ubm.variances_)
         # To the mixture a frame is a frame, whichever utterance it is of.
         self.ubm_ = ubm.fit(frames, None)
         shape = (*self.ubm_.means_.shape, self.n_components)
@@ -192,9 +194,16 @@ class IVectorExtractor(
         -------
         ndarray of shape (n, n_components), dtype float32
             Posterior means of w, not normalised.
+
+        Raises
+        ------
+        ValueError
+            As ``fit``, or if an utterance cannot be in the units of the background model's frames.
         """
         check_is_fitted(self)
         frames, offsets = validate_utterances(self, X, reset=False)
+        ubm = self.ubm_
+        check_frame_units(frames, offsets, ubm.weights_, ubm.means_, ubm.variances_)
         n = len(offsets) - 1
         vectors = np.empty((n, self._n_features_out), dtype=np.float32)
         for start in range(0, n, self.batch_size):

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..persistence import PersistenceMixin
 from ._mixture import DiagonalMixture, maximise, mixture_of
-from ._utterances import validate_utterances
+from ._utterances import check_frame_units, validate_utterances
 
 
 class UniversalBackgroundModel(DensityMixin, PersistenceMixin, BaseEstimator):
@@ -183,9 +183,15 @@ class UniversalBackgroundModel(DensityMixin, PersistenceMixin, BaseEstimator):
         -------
         float
             Natural logarithm of the density; higher is better.
+
+        Raises
+        ------
+        ValueError
+            As ``fit``, or if an utterance cannot be in the units of the frames of ``fit``.
         """
         check_is_fitted(self)
-        frames, _ = validate_utterances(self, X, reset=False)
+        frames, offsets = validate_utterances(self, X, reset=False)
+        check_frame_units(frames, offsets, self.weights_, self.means_, self.variances_)
         return _expectation(frames, mixture_of(self), self.batch_size)[1]
 
     @classmethod

@@ -1,16 +1,30 @@
 """Utterances as one array of frames: the layouts that are accepted, and what is wrong with them.
 
-Nothing here knows a model.
+Of a model only the mean and the deviation of the frames that it learned from are known here.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
+
+from ..exceptions import InputMismatchError, InputMismatchWarning
+
+# How far the frames of an utterance may be from the mean of those learned from, in deviations of
+# these, and how far apart they must be. Words of a second, of other people, over a telephone or
+# whispered, are 0.4 to 2.2 away and 0.3 to 2.2 apart; without the normalisation that a model
+# learned with they are 3 to 6 away, in units 16 times as large or small 8 or 0.1.
+_FAR, _TOO_FAR = 3.0, 6.0
+_NARROW, _TOO_NARROW = 0.2, 0.08
+# Fewer frames than these may be alike by chance.
+_FEW_FRAMES = 16
+# Frames looked at together; at least one utterance.
+_BLOCK = 1 << 16
 
 
 def validate_utterances(
@@ -68,6 +82,83 @@ def validate_utterances(
             f"n_samples={len(lengths)}."
         )
     return frames, offsets
+
+
+def check_frame_units(
+    frames: NDArray[np.float32],
+    offsets: NDArray[np.intp],
+    weights: NDArray[np.float64],
+    means: NDArray[np.float64],
+    variances: NDArray[np.float64],
+) -> None:
+    """Hold utterances to the units of the frames that a mixture of Gaussians learned from.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (n_frames, d), dtype float32
+        All frames, utterance after utterance.
+    offsets : ndarray of int, shape (n + 1,)
+        Utterance i has frames ``offsets[i]`` to ``offsets[i + 1]``.
+    weights, means, variances : ndarray of shape (C,), (C, d) and (C, d)
+        The mixture.
+
+    Raises
+    ------
+    InputMismatchError
+        If the root mean square of the standardised frames of an utterance is above 6, or, of 16
+        frames or more, their deviation below 0.08.
+
+    Warns
+    -----
+    InputMismatchWarning
+        If it is above 3, or below 0.2.
+    """
+    mean = weights @ means
+    deviation = np.sqrt(weights @ (variances + np.square(means - mean)))
+    distances, spreads = _standardised(frames, offsets, mean, deviation)
+    spreads[np.diff(offsets) < _FEW_FRAMES] = 1.0
+    for limit, least, refuse in ((_TOO_FAR, _TOO_NARROW, True), (_FAR, _NARROW, False)):
+        odd = np.flatnonzero(~(distances <= limit) | ~(spreads >= least))
+        if not len(odd):
+            continue
+        i = odd[0]
+        if not distances[i] <= limit:
+            seen = f"frames that lie {distances[i]:.3g} standard deviations from"
+            expected = f"at most {limit:g}"
+        else:
+            seen = f"frames that spread {spreads[i]:.2g} times as far as"
+            expected = f"at least {least:g}"
+        message = (
+            f"Utterance {i} of X has {seen} those that the background model learned from "
+            f"({expected} expected), as have {len(odd) - 1} others: other units, another "
+            "normalisation, or features of another kind? Make them as those of fit were made."
+        )
+        if refuse:
+            raise InputMismatchError(message, int(i), seen, expected)
+        warnings.warn(message, InputMismatchWarning, stacklevel=3)
+
+
+def _standardised(frames, offsets, mean, deviation):
+    """Root mean square, and deviation, of the standardised frames of each utterance."""
+    n = len(offsets) - 1
+    distances, spreads = np.empty(n), np.empty(n)
+    mean, scale = mean.astype(np.float32), (1 / deviation).astype(np.float32)
+    start = 0
+    while start < n:
+        last = np.searchsorted(offsets, offsets[start] + _BLOCK, side="right") - 1
+        stop = max(start + 1, last)
+        first = offsets[start:stop] - offsets[start]
+        lengths = np.diff(offsets[start : stop + 1])[:, None]
+        # What overflows is far off.
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (frames[offsets[start] : offsets[stop]] - mean) * scale
+            means = np.add.reduceat(z, first) / lengths
+            squares = np.add.reduceat(np.square(z, out=z), first) / lengths
+            distances[start:stop] = np.sqrt(squares.mean(axis=1))
+            variances = np.maximum(squares - np.square(means), 0)
+            spreads[start:stop] = np.sqrt(variances.mean(axis=1))
+        start = stop
+    return distances, spreads
 
 
 def _stack(X):

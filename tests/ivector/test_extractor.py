@@ -16,7 +16,13 @@ from sklearn.utils.estimator_checks import check_param_validation, parametrize_w
 from support import contract
 from support.ivectors import make_ubm, make_utterances
 
-from skdistort.ivector import IVectorExtractor, UniversalBackgroundModel, baum_welch_statistics
+from skdistort.exceptions import InputMismatchError, InputMismatchWarning
+from skdistort.ivector import (
+    IVectorExtractor,
+    UniversalBackgroundModel,
+    _utterances,
+    baum_welch_statistics,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -223,8 +229,69 @@ def test_bad_utterances_are_named(estimator, X, message):
 
 
 def test_a_sum_that_overflows_is_no_error():
-    X = spoiled(1, np.full((4, 3), 3e38))
-    assert np.isfinite(clone(ESTIMATORS[1]).fit(GOOD).transform(X)[[0, 2]]).all()
+    extractor = clone(ESTIMATORS[1]).fit(GOOD)
+    with pytest.raises(InputMismatchError, match="^Utterance 1 of X has frames that lie"):
+        extractor.transform(spoiled(1, np.full((4, 3), 3e38)))
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """An extractor, and frames as it learned from: far from 0, of unequal deviations."""
+    rng = np.random.default_rng(0)
+    X = [1, 5, 20] * rng.standard_normal((6, 40, 3)) + [0, -10, 100]
+    return clone(ESTIMATORS[1]).fit(X), X
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (lambda x: 32768 * x, "lie .* standard deviations"),
+        (lambda x: x / 255, "spread 0.0.* times as far"),
+        (lambda x: x + [0, 0, 400], "lie"),
+        (lambda x: x[:, ::-1], "lie"),
+        (lambda x: np.repeat(x[:1], 40, axis=0), "spread .* times as far"),
+    ],
+)
+def test_frames_in_other_units_are_refused_by_number(change, seen, learned):
+    extractor, X = learned
+    odd = [*X[:3], change(X[3]), *X[4:]]
+    frozen = clone(extractor).set_params(ubm=FrozenEstimator(extractor.ubm_))
+    for use in (extractor.transform, extractor.ubm_.score, frozen.fit):
+        with pytest.raises(InputMismatchError, match=f"^Utterance 3 of X has frames that {seen}"):
+            use(odd)
+
+
+def test_frames_that_may_be_in_other_units_are_warned_of(learned):
+    extractor, X = learned
+    mean = X.mean(axis=(0, 1))
+    for odd in (mean + 4 * (X - mean), mean + 0.15 * (X - mean)):
+        with pytest.warns(InputMismatchWarning, match="^Utterance 0 of X .* as have 5 others"):
+            extractor.transform(odd)
+
+
+def test_what_people_differ_by_passes(learned):
+    extractor, X = learned
+    mean = X.mean(axis=1, keepdims=True)
+    for scale in (0.4, 2.0):
+        extractor.transform(mean + scale * (X - mean))
+    # A few frames may be alike.
+    extractor.transform([X[0], np.repeat(X[1, :1], 15, axis=0)])
+
+
+def test_blocks_of_frames_do_not_change_what_is_seen(learned, monkeypatch):
+    _, X = learned
+    frames = np.float32(X).reshape(-1, 3)
+    offsets = np.array([0, 1, 40, 41, 100, 240])
+    moments = frames.mean(axis=0), frames.std(axis=0)
+    whole = _utterances._standardised(frames, offsets, *moments)
+    z = (frames - moments[0]) / moments[1]
+    for k, (i, j) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        np.testing.assert_allclose(whole[0][k], np.sqrt(np.mean(z[i:j] ** 2)), rtol=1e-4)
+        np.testing.assert_allclose(whole[1][k], np.sqrt(z[i:j].var(axis=0).mean()), atol=1e-3)
+    monkeypatch.setattr(_utterances, "_BLOCK", 50)
+    in_blocks = _utterances._standardised(frames, offsets, *moments)
+    for found, expected in zip(in_blocks, whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_too_few_frames_or_utterances():

@@ -17,6 +17,7 @@ from ._speech import (
     without_variation,
 )
 from ._stored import read_features, write_features
+from ._webrtc import WebRtcVAD
 
 __all__ = [
     "CepstralCoefficients",
@@ -24,6 +25,7 @@ __all__ = [
     "LogMelSpectrogram",
     "OnnxEncoder",
     "SpeechAugmentation",
+    "WebRtcVAD",
     "analysis_window",
     "dct_basis",
     "delta_coefficients",

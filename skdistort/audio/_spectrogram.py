@@ -68,7 +68,8 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
     detector : "energy", None or object, default="energy"
         What finds speech. "energy" is :class:`EnergyVAD` with its defaults; None finds nothing
         and refuses nothing. Another object has a method ``detect(samples, features, *,
-        sampling_rate, frame, hop)`` like :meth:`EnergyVAD.detect`.
+        sampling_rate, frame, hop)`` like :meth:`EnergyVAD.detect`: :class:`WebRtcVAD`, which is
+        trained, or one of your own.
     min_speech : float, default=0.2
         Seconds of speech that an utterance holds at least, within the frames that are kept. The
         default is about a syllable; to tell speakers apart takes more.

@@ -170,6 +170,21 @@ def _in_context(above, context, proportion):
     return counts[last] - counts[first] >= least
 
 
+def inside_of_speech(above, frame, hop):
+    """Tell which frames share samples with none that is silent.
+
+    One that does holds an onset, which is heard in every band, whatever begins.
+    """
+    return _in_context(above, -(-frame // hop) - 1, 1)
+
+
+def speech_varies(features, inside, min_modulation):
+    """Tell whether the energies of these frames vary more over time than stationary noise's."""
+    # Bands overlap: a fourth of 80 tells what all of them do.
+    bands = features.T[:: max(1, features.shape[1] // _BANDS), inside]
+    return inside.any() and temporal_modulation(bands.T) > min_modulation
+
+
 def temporal_modulation(features: ArrayLike) -> float:
     """How much the energies of bands vary over time, in a way that knows no colour of noise.
 
@@ -351,11 +366,7 @@ class EnergyVAD(BaseEstimator):
         energies = frame_log_energies(samples, frame, hop)
         above = _above_threshold(energies, self.threshold, self.mean_scale)
         if self.min_modulation and above.any():
-            # A frame that shares samples with a silent one holds an onset, which is heard in every
-            # band, whatever begins.
-            inside = _in_context(above, -(-frame // hop) - 1, 1)
-            # Bands overlap: a fourth of 80 tells what all of them do.
-            bands = features.T[:: max(1, features.shape[1] // _BANDS), inside]
-            if not inside.any() or temporal_modulation(bands.T) <= self.min_modulation:
+            inside = inside_of_speech(above, frame, hop)
+            if not speech_varies(features, inside, self.min_modulation):
                 return np.zeros(len(energies), dtype=bool)
         return _in_context(above, self.context, self.proportion)

@@ -1,6 +1,7 @@
 """What is speech: Kaldi's decision by energy, and recordings that hold none."""
 
 import io
+import sys
 import warnings
 
 import kaldi_native_fbank
@@ -15,6 +16,7 @@ from sklearn.base import clone
 from skdistort.audio import (
     EnergyVAD,
     LogMelSpectrogram,
+    WebRtcVAD,
     energy_vad,
     frame_log_energies,
     log_mel,
@@ -384,3 +386,50 @@ def test_what_cannot_be_told_is_not_called_out():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         LogMelSpectrogram().transform([speak(20000), speak(70000, 1)])
+
+
+@pytest.fixture
+def webrtc():
+    pytest.importorskip("webrtcvad")
+    return WebRtcVAD()
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_webrtc_takes_no_noise_for_speech(name, webrtc):
+    with pytest.raises(ValueError, match="X\\[0\\] holds 0.00 s of speech"):
+        LogMelSpectrogram(detector=webrtc).transform([make_noise(name, 2 * RATE, 1)])
+
+
+def test_webrtc_finds_where_speech_is(webrtc):
+    waveform = np.concatenate([silence(1), speak(RATE), silence(1)])
+    speech = webrtc.detect(waveform, log_mel(waveform), **LENGTHS)
+    assert speech.shape == (298,)
+    assert speech.dtype == bool
+    assert not speech[:97].any()
+    assert not speech[220:].any()
+    assert speech[100:198].mean() > 0.8
+    as_integers = np.int16(np.rint(32767 * waveform))
+    found = webrtc.detect(as_integers, log_mel(waveform), **LENGTHS)
+    assert np.mean(found == speech) > 0.99
+    image = LogMelSpectrogram(n_frames=None, detector=webrtc, drop_silence=True)
+    assert image.fit_transform([waveform])[0].shape[1] == speech.sum()
+
+
+def test_webrtc_is_held_to_the_modulation_unless_told_not_to(webrtc):
+    noise = make_noise("power 0", 2 * RATE, 0, level=0.3)
+    arguments = noise, log_mel(noise)
+    strict = clone(webrtc).set_params(aggressiveness=3)
+    lax = clone(webrtc).set_params(aggressiveness=0, min_modulation=0)
+    assert not strict.detect(*arguments, **LENGTHS).any()
+    assert lax.detect(*arguments, **LENGTHS).any()
+
+
+def test_what_webrtc_cannot_do_is_refused(webrtc, monkeypatch):
+    waveform = speak(RATE)
+    with pytest.raises(ValueError, match="sampling rates of 8000, .*, got 22050.*resample=True"):
+        LogMelSpectrogram(detector=webrtc, sampling_rate=22050).transform([waveform])
+    with pytest.raises(ValueError, match="'aggressiveness' parameter of WebRtcVAD"):
+        LogMelSpectrogram(detector=clone(webrtc).set_params(aggressiveness=4)).transform([waveform])
+    monkeypatch.setitem(sys.modules, "webrtcvad", None)
+    with pytest.raises(ImportError, match=r"pip install 'skdistort\[vad\]'"):
+        LogMelSpectrogram(detector=webrtc).transform([waveform])

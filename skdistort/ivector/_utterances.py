@@ -128,10 +128,11 @@ def check_frame_units(
         else:
             seen = f"frames that spread {spreads[i]:.2g} times as far as"
             expected = f"at least {least:g}"
+        others = f", as have {len(odd) - 1} others" if len(odd) > 1 else ""
         message = (
             f"Utterance {i} of X has {seen} those that the background model learned from "
-            f"({expected} expected), as have {len(odd) - 1} others: other units, another "
-            "normalisation, or features of another kind? Make them as those of fit were made."
+            f"({expected} expected){others}: other units, another normalisation, or features of "
+            "another kind? Make them as those of fit were made."
         )
         if refuse:
             raise InputMismatchError(message, int(i), seen, expected)

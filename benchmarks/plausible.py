@@ -115,9 +115,9 @@ def make_subjects(folder):
     generator = DistortionGenerator(
         FrozenEstimator(digits), architecture="bottleneck", key=1, epochs=3, **small
     ).fit(X[600:])
-    store = TemplateStore(generator, folder / "plausible.db").calibrate_threshold(
-        X[300:600], y[300:600]
-    )
+    store = TemplateStore(
+        generator, folder / "plausible.db", key_cost=1, allow_weak_keys=True
+    ).calibrate_threshold(X[300:600], y[300:600])
     people = [f"Zoë {i}" for i in range(POOL)]
     same = [np.flatnonzero(y[100:300] == y[i])[i % 10] + 100 for i in range(POOL)]
     store.enrol(people, X[same])

@@ -135,14 +135,15 @@ def try_embedder(embedder, images):
             given,
             embeddings,
             "embedder is another one once it is rebuilt from its configuration: a layer's "
-            "get_config leaves out a parameter",
+            "get_config leaves out a parameter, or what it learned is in no weight",
         )
     _refuse_constant(embeddings, images)
     # A copy: what is tried so is frozen.
     if not _has_gradient(stored.rebuild(), images):
         raise ValueError(
             "embedder has no gradient: its embeddings do not change with small changes of the "
-            "images, so that no generator can learn from it. Does a layer round or compare?"
+            "images, so that no generator can learn from it. Does a layer round or compare, or a "
+            "module run under torch.no_grad?"
         )
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     if np.abs(lengths - 1).max() > _UNIT:

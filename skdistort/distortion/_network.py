@@ -46,8 +46,10 @@ def as_model(embedder, image_shape):
     TypeError
         If it is of no such kind.
     ValueError
-        If it takes images of another shape, does not give one vector an image, or has weights that
-        are not made yet.
+        If it takes images of another shape, does not give one vector an image, has weights that
+        are not made yet, or is in a file that cannot be loaded.
+    FileNotFoundError
+        If there is no such file.
     """
     layer, name = _as_layer(embedder, image_shape)
     if len(held_modules(layer)) > 1:
@@ -118,7 +120,7 @@ def _as_layer(embedder, image_shape):
         if path.lower().endswith(".keras"):
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"embedder: there is no file {path!r}.")
-            return keras.models.load_model(path, compile=False), "keras.models.load_model(embedder)"
+            return _load_keras(path), "keras.models.load_model(embedder)"
         if path.lower().endswith(".onnx"):
             return _load_onnx(path, image_shape), "skdistort.onnx.load_onnx(embedder)"
         raise ValueError(f"embedder must be {_KINDS}; got the path {path!r}.")
@@ -127,6 +129,19 @@ def _as_layer(embedder, image_shape):
     raise TypeError(
         f"embedder must be {_KINDS}; got {short_repr(embedder)} of type {type(embedder).__name__}."
     )
+
+
+def _load_keras(path):
+    """Load a .keras file."""
+    try:
+        return keras.models.load_model(path, compile=False)
+    # Of a file that is none, Keras says that there is none.
+    except Exception as error:
+        raise ValueError(
+            f"embedder: {path!r} is no .keras file, is damaged, or names what is not known here: a "
+            "layer of your own has to be registered before, and a Lambda layer to become one. "
+            f"Keras says: {error}"
+        ) from error
 
 
 def _load_onnx(model, image_shape):

@@ -54,7 +54,7 @@ class Rule(layers.Layer):
 
 
 def ending_in_unit_length(*parts):
-    return keras.Sequential([layers.Flatten(), *parts, UnitLength()])
+    return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), *parts, UnitLength()])
 
 
 def test_what_is_right_passes_without_a_word():

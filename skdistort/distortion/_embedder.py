@@ -18,7 +18,7 @@ from ..exceptions import InputMismatchError, InputMismatchWarning
 from ..images._units import hold_to_units
 from ..networks._stored import StoredNetwork
 from ..verification import SiameseVerifier, SoftmaxEmbedder
-from ._network import as_model
+from ._network import adapting, as_model, as_text
 
 # What learns F. To compare its embeddings by their distance has to mean something.
 _LEARNERS = TripletEmbedder, SoftmaxEmbedder, SiameseVerifier
@@ -66,7 +66,8 @@ def check_embedder(embedder, image_shape):
         _refuse_learned_comparison(inner)
         if inner.image_shape_ != image_shape:
             raise ValueError(
-                f"embedder takes images of shape {inner.image_shape_}, X has {image_shape}."
+                f"embedder takes images of shape {inner.image_shape_}, X has {image_shape}"
+                f"{adapting(as_text(embedder), inner.image_shape_, image_shape)}."
             )
         return
     model = as_model(embedder, image_shape)
@@ -118,7 +119,7 @@ def try_embedder(embedder, images):
                     seen=error.seen,
                     expected=error.expected,
                 ) from error
-        stored = embedder.estimator.network_
+        model, stored = None, embedder.estimator.network_
         embeddings = stored.predict(images, len(images))
     else:
         model = as_model(embedder, images.shape[1:])
@@ -149,8 +150,10 @@ def try_embedder(embedder, images):
     if np.abs(lengths - 1).max() > _UNIT:
         warnings.warn(
             f"embedder gives vectors of length {lengths.min():.3g} to {lengths.max():.3g}. alpha "
-            "is a squared distance of vectors of length 1: end it in "
-            "skdistort.networks.UnitLength(), or choose alpha for these lengths.",
+            "is a squared distance of vectors of length 1: keras.Sequential(["
+            f"keras.layers.Input({images.shape[1:]}), {as_text(embedder, model)}, "
+            "skdistort.networks.UnitLength()]) brings them to it, or choose alpha for these "
+            "lengths.",
             InputMismatchWarning,
             stacklevel=2,
         )

@@ -7,6 +7,8 @@ import math
 import os
 from reprlib import repr as short_repr
 
+from sklearn.frozen import FrozenEstimator
+
 from .._backend import keras
 from ..networks import TorchModule
 from ..networks._torch_module import held_modules, is_torch_module
@@ -51,7 +53,8 @@ def as_model(embedder, image_shape):
     FileNotFoundError
         If there is no such file.
     """
-    layer, name = _as_layer(embedder, image_shape)
+    layer = _as_layer(embedder, image_shape)
+    name = as_text(embedder, layer)
     if len(held_modules(layer)) > 1:
         raise ValueError("embedder runs several torch modules: put them into one.")
     inputs = layers.Input(image_shape)
@@ -70,15 +73,43 @@ def as_model(embedder, image_shape):
             f"embedder must give one vector an image{_choosing(layer, name, outputs)}."
         )
     if len(outputs.shape) != 2:
-        ending = "GlobalAveragePooling2D" if len(outputs.shape) == 4 else "Flatten"
+        ending = "GlobalAveragePooling2D()" if len(outputs.shape) == 4 else "Flatten()"
+        if len(outputs.shape) == 4 and isinstance(layer, TorchModule):
+            ending = 'GlobalAveragePooling2D(data_format="channels_first")'
         raise ValueError(
             f"embedder must give one vector an image, (n, m); for images of shape {image_shape} it "
             f"gives {tuple(outputs.shape)}: keras.Sequential([{name}, "
-            f"keras.layers.{ending}()]) makes one of that."
+            f"keras.layers.{ending}]) makes one of that."
         )
     if outputs.dtype != "float32":
         outputs = layers.Activation("linear", dtype="float32")(outputs)
     return keras.Model(inputs, outputs)
+
+
+def as_text(embedder, network=None):
+    """Write what a layer in a model of the user's would be made of an embedder by.
+
+    Parameters
+    ----------
+    embedder : object
+        An embedder of any kind.
+    network : keras.Model or None, default=None
+        What it was made into, if it is a network or the path of one.
+
+    Returns
+    -------
+    str
+        An expression.
+    """
+    if isinstance(embedder, FrozenEstimator):
+        return "embedder.estimator.network_.model"
+    if is_torch_module(embedder):
+        return "skdistort.networks.TorchModule(embedder)"
+    if isinstance(embedder, layers.Layer):
+        return "embedder"
+    if not _is_of_onnx(embedder) and os.fspath(embedder).lower().endswith(".keras"):
+        return "keras.models.load_model(embedder)"
+    return f"skdistort.onnx.load_onnx(embedder, image_shape={network.input_shape[1:]})"
 
 
 def is_network(value):
@@ -104,7 +135,7 @@ def _is_of_onnx(value):
 
 
 def _as_layer(embedder, image_shape):
-    """Make a Keras layer of what computes embeddings, and say how a user would."""
+    """Make a Keras layer of what computes embeddings."""
     if isinstance(embedder, layers.Layer):
         if any(isinstance(part, layers.TorchModuleWrapper) for part in _layers_in(embedder)):
             raise ValueError(
@@ -112,20 +143,20 @@ def _as_layer(embedder, image_shape):
                 "pickle: skdistort.networks.TorchModule(module) takes its place, and gives the "
                 "module images with channels first."
             )
-        return embedder, "embedder"
+        return embedder
     if is_torch_module(embedder):
-        return TorchModule(embedder), "skdistort.networks.TorchModule(embedder)"
+        return TorchModule(embedder)
     if isinstance(embedder, (str, os.PathLike)):
         path = os.fspath(embedder)
         if path.lower().endswith(".keras"):
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"embedder: there is no file {path!r}.")
-            return _load_keras(path), "keras.models.load_model(embedder)"
+            return _load_keras(path)
         if path.lower().endswith(".onnx"):
-            return _load_onnx(path, image_shape), "skdistort.onnx.load_onnx(embedder)"
+            return _load_onnx(path, image_shape)
         raise ValueError(f"embedder must be {_KINDS}; got the path {path!r}.")
     if _is_of_onnx(embedder):
-        return _load_onnx(embedder, image_shape), "skdistort.onnx.load_onnx(embedder)"
+        return _load_onnx(embedder, image_shape)
     raise TypeError(
         f"embedder must be {_KINDS}; got {short_repr(embedder)} of type {type(embedder).__name__}."
     )
@@ -145,12 +176,13 @@ def _load_keras(path):
 
 
 def _load_onnx(model, image_shape):
-    """Load a file in its own size; where it leaves that open, in that of the images."""
-    try:
-        return load_onnx(model)
-    except ValueError as error:
-        if "image_shape" not in str(error):
-            raise
+    """Load a file in its own size and channels; what it leaves open is as it is in the images."""
+    for shape in (None, image_shape[:2]):
+        try:
+            return load_onnx(model, image_shape=shape)
+        except ValueError as error:
+            if "image_shape" not in str(error):
+                raise
     return load_onnx(model, image_shape=image_shape)
 
 
@@ -173,12 +205,12 @@ def _in_its_structure(layer, name, inputs):
     if len(shape) == 3 and any(n not in (None, m) for n, m in zip(shape, image_shape, strict=True)):
         raise ValueError(
             f"embedder takes images of shape {shape}, X has {image_shape}"
-            f"{_adapting(name, shape, image_shape)}."
+            f"{adapting(name, shape, image_shape)}."
         )
     if len(shape) == 1:
         raise ValueError(
             f"embedder takes vectors of {shape[0]} values, X has images of shape {image_shape}"
-            f"{_adapting(name, shape, image_shape)}."
+            f"{adapting(name, shape, image_shape)}."
         )
     if "float" not in wanted[0].dtype:
         raise ValueError(
@@ -226,8 +258,23 @@ def _call(layer, inputs):
         return layer(inputs)
 
 
-def _adapting(name, wanted, image_shape):
-    """Say which layers in front of a network make what it takes of the images."""
+def adapting(name, wanted, image_shape):
+    """Say which layers in front of a network make what it takes of the images.
+
+    Parameters
+    ----------
+    name : str
+        How the network is written.
+    wanted : tuple of int or None
+        The shape of what it takes; None is any number.
+    image_shape : tuple of 3 int
+        Height, width and channels of the images.
+
+    Returns
+    -------
+    str
+        What an error goes on with; nothing where no layers do.
+    """
     steps = []
     if len(wanted) == 1:
         if wanted[0] not in (None, math.prod(image_shape)):
@@ -251,7 +298,7 @@ def _attempt(layer, name, image_shape):
     """Say what may go in front of a network that does not say what it takes."""
     other = {1: 3, 3: 1}.get(image_shape[2])
     if other is not None and _takes(layer, (*image_shape[:2], other)):
-        return _adapting(name, (None, None, other), image_shape)
+        return adapting(name, (None, None, other), image_shape)
     if isinstance(layer, TorchModule):
         return (
             ". Of another size, torch.nn.Sequential(torch.nn.Upsample((HEIGHT, WIDTH), "

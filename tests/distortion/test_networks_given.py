@@ -103,18 +103,19 @@ check_on_grey = partial(check_embedder, image_shape=GREY)
 
 
 def apply(network, images=X):
-    return np.float32(to_numpy(network(ops.convert_to_tensor(images), training=False)))
+    tensors = keras.tree.map_structure(ops.convert_to_tensor, images)
+    return np.float32(to_numpy(network(tensors, training=False)))
 
 
 @pytest.mark.filterwarnings("ignore:embedder gives vectors")
-@pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match")
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
 @pytest.mark.parametrize("kind", HOLDING)
 def test_what_a_network_may_hold(kind, tmp_path):
     embedder = HOLDING[kind]()
     check_on_grey(embedder)
     try_embedder(embedder, X)
-    expected = apply(embedder)
+    images = {"images": X} if kind == "a dict" else X
+    expected = apply(embedder, images)
     stored = StoredNetwork(as_model(embedder, GREY))
     close = {"rtol": 1e-2 if "16" in kind else 1e-5, "atol": 1e-5}
     np.testing.assert_allclose(apply(stored.model), expected, **close)
@@ -128,7 +129,7 @@ def test_what_a_network_may_hold(kind, tmp_path):
     else:
         save(generator, tmp_path / "generator")
     again = load(tmp_path / "generator", trusted=own).embedder
-    np.testing.assert_allclose(apply(again), expected, **close)
+    np.testing.assert_allclose(apply(again, images), expected, **close)
 
 
 def test_what_was_learned_of_images_tells_networks_apart():
@@ -152,6 +153,13 @@ OTHERS = {
     "a dict": lambda: functional(lambda x: {"a": layers.Flatten()(x), "b": x}),
     "a list": lambda: functional(lambda x: [layers.Flatten()(x), x]),
     "onnx": convolutional_model,
+    "onnx of open size": lambda: make_model(
+        node("Conv", "x k", "c"),
+        node("GlobalAveragePool", "c", "p"),
+        node("Flatten", "p"),
+        shape=(3, "h", "w"),
+        k=(4, 3, 3, 3),
+    ),
 }
 
 
@@ -233,7 +241,7 @@ def test_weights_that_are_not_made_yet_are_refused(embedder):
 
 @needs_torch
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-@pytest.mark.parametrize("kind", ["script", "spread", "two", "colour", "no_grad"])
+@pytest.mark.parametrize("kind", ["script", "spread", "two", "colour", "maps", "no_grad"])
 def test_torch_modules_that_cannot_be_f_are_refused_with_what_can(kind):
     import torch
     from torch import nn
@@ -250,12 +258,13 @@ def test_torch_modules_that_cannot_be_f_are_refused_with_what_can(kind):
         "spread": lambda: (nn.DataParallel(flat), "a DataParallel.* embedder.module"),
         "two": lambda: (in_a_row(wrapped(nn.Identity()), wrapped(flat)), "several torch modules"),
         "colour": lambda: (nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()), "has: (keras.*) takes"),
+        "maps": lambda: (nn.Conv2d(1, 2, 3), 'gives.*: (keras.*"channels_first".*) makes'),
         "no_grad": lambda: (Unlearning(), "no gradient.* torch.no_grad"),
     }[kind]()
     check = partial(try_embedder, images=X) if kind == "no_grad" else check_on_grey
     with pytest.raises(ValueError, match=told) as refused:
         check(embedder)
-    if kind == "colour":
+    if kind in ("colour", "maps"):
         line = re.search(told, str(refused.value))[1]
         names = {"embedder": embedder, "keras": keras, "skdistort": skdistort}
         check_on_grey(eval(line, names))

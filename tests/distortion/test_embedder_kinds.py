@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import warnings
 
+import joblib
 import keras
 import numpy as np
 import onnxruntime
@@ -153,7 +154,7 @@ def make_kind(kind, folder):
         model.save(folder / "model.keras")
         return str(folder / "model.keras"), apply_model(model), lambda: []
     if kind == "jax":
-        layer = make_jax_layer()
+        layer = keras.Sequential([layers.Input((8, 8, 1)), make_jax_layer()])
         return layer, X.reshape(len(X), -1)[:, :4], layer.get_weights
     if kind == "torch":
         module = make_module()
@@ -243,25 +244,38 @@ def sum_of_embeddings(generator, X, y):
 
 
 def test_kinds_are_searched_over_in_two_processes(tmp_path):
-    # Paths travel by themselves.
-    kinds = ["softmax", *(kind for kind in NETWORKS if not kind.endswith("file"))]
+    # Paths travel by themselves, and what Keras has to look up is known in one process only.
+    kinds = ["softmax", "model", "onnx model", *(["torch"] if BACKEND == "torch" else [])]
     given = [make_kind(kind, tmp_path) for kind in kinds]
     before = [[np.copy(n) for n in numbers()] for _, _, numbers in given]
+    found = sums_found_by_search(embedder for embedder, _, _ in given)
+    for (_, expected, numbers), then, total in zip(given, before, found, strict=True):
+        expected = np.float64(expected[20:])
+        assert abs(total - expected.sum()) <= 1e-5 * np.abs(expected).sum()
+        for a, b in zip(numbers(), then, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="functions of JAX run on JAX")
+def test_functions_of_jax_are_searched_over_in_threads(tmp_path):
+    embedder, expected, _ = make_kind("jax", tmp_path)
+    with joblib.parallel_config(backend="threading"):
+        found = sums_found_by_search([embedder, embedder])
+    np.testing.assert_allclose(found, 2 * [np.float64(expected[20:]).sum()], rtol=1e-5)
+
+
+def sums_found_by_search(embedders):
+    """Search over embedders, two at a time; the sum that each gives of what is held out."""
     search = GridSearchCV(
         make_generator(None, refinement_steps=0),
-        {"embedder": [embedder for embedder, _, _ in given]},
+        {"embedder": list(embedders)},
         scoring=sum_of_embeddings,
         cv=[(np.arange(20), np.arange(20, 40))],
         refit=False,
         n_jobs=2,
         error_score="raise",
     ).fit(X, y)
-    found = search.cv_results_["split0_test_score"]
-    for (_, expected, numbers), then, total in zip(given, before, found, strict=True):
-        expected = np.float64(expected[20:])
-        assert abs(total - expected.sum()) <= 1e-5 * np.abs(expected).sum()
-        for a, b in zip(numbers(), then, strict=True):
-            np.testing.assert_array_equal(a, b)
+    return search.cv_results_["split0_test_score"]
 
 
 @pytest.mark.parametrize("kind", [SoftmaxEmbedder, SiameseVerifier])

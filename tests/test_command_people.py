@@ -153,12 +153,13 @@ def test_photos_without_a_face_are_all_named_or_left_out(refused, people, monkey
 
 
 def test_what_no_training_can_come_of_is_refused(refused, people):
-    files = {"text.onnx": "no network"}
+    files = {"text.onnx": "no network", "text.keras": "no network"}
     for name, text in files.items():
         (people / name).write_text(text)
     write_network(people / "other.onnx", operator="Einsum")
     write_network(people / "small.onnx", shape=(3, 12, 12))
-    assert "text.onnx" in refused("--embedder", "text.onnx")
+    for name in files:
+        assert name in refused("--embedder", name)
     assert "Einsum" in refused("--embedder", "other.onnx")
     assert refused("--embedder", "small.onnx")
     (people / "one" / "Ann").mkdir(parents=True)

@@ -349,13 +349,13 @@ def protection_report(
     ----------
     generator : DistortionGenerator
         The fitted generator under attack.
-    embedder : estimator, keras.Model or keras.layers.Layer
+    embedder : estimator, keras model or layer, torch module or path
         The held-out embedder F', which neither the generator nor an attack has seen: it tells
         whether a reconstruction shows the subject or merely deceives F. A fitted estimator, such
         as a :class:`skdistort.TripletEmbedder` or a :class:`sklearn.frozen.FrozenEstimator` of
-        one, whose ``transform`` takes images in the layout and units of `X`; or a Keras model or
-        layer as for the generator. Embeddings are compared by squared distance, so they should
-        have unit length.
+        one, whose ``transform`` takes images in the layout and units of `X`; or a network as for
+        :class:`skdistort.DistortionGenerator`. Embeddings are compared by squared distance, so
+        they should have unit length.
     X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         The victims' images, in the units of the generator.
     y : array-like of shape (n_samples,)

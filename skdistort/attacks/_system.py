@@ -10,8 +10,8 @@ import numpy as np
 from sklearn import config_context
 from sklearn.utils.validation import check_is_fitted
 
-from .._backend import keras
 from ..distortion._embedder import check_embedder, fit_embedder
+from ..distortion._network import is_network
 from ..distortion._refinement import refine_templates
 from ..images._layout import as_images, from_unit_range, restore_layout, split_layout
 from ..images._sources import joined
@@ -28,7 +28,7 @@ class AttackedSystem:
     ----------
     generator : DistortionGenerator
         Fitted.
-    embedder : estimator, keras.Model or keras.layers.Layer
+    embedder : estimator, keras model or layer, torch module, path or onnx.ModelProto
         F'.
     X : array-like of shape (n_samples, n_features) or (n_samples, h, w[, c])
         Images that show the layout in which F' takes them.
@@ -265,10 +265,10 @@ def _as_function(embedder, image_shape, batch_size):
     if hasattr(embedder, "transform"):
         check_is_fitted(embedder)
         return embedder.transform
-    if not isinstance(embedder, keras.layers.Layer):
+    if not is_network(embedder):
         raise TypeError(
-            "embedder must be a fitted estimator with transform, or a Keras model or layer; got "
-            f"{type(embedder).__name__}."
+            "embedder must be a fitted estimator with transform, or a network as for "
+            f"DistortionGenerator; got {type(embedder).__name__}."
         )
     check_embedder(embedder, image_shape)
     network = fit_embedder(embedder, np.empty((0, *image_shape)), None, defaults={})

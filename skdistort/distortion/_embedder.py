@@ -1,13 +1,11 @@
-"""What may serve as the frozen embedder F, brought to one form: a :class:`StoredNetwork`.
+"""What may serve as the frozen embedder F: checked, tried, and brought to a :class:`StoredNetwork`.
 
-F takes images of shape ``(n, height, width, channels)`` in the units of the data.
-
-How an embedder learns does not live here: see :mod:`skdistort.embedding`.
+F takes images of shape ``(n, height, width, channels)`` in the units of the data. How networks of
+other makes become one of Keras is in `_network`, how an embedder learns in
+:mod:`skdistort.embedding`.
 """
 
-import os
 import warnings
-from reprlib import repr as short_repr
 
 import numpy as np
 from sklearn.base import clone
@@ -18,22 +16,12 @@ from .._backend import keras
 from ..embedding import TripletEmbedder
 from ..exceptions import InputMismatchError, InputMismatchWarning
 from ..images._units import hold_to_units
-from ..networks import TorchModule
 from ..networks._stored import StoredNetwork
-from ..networks._torch_module import is_torch_module
-from ..onnx import load_onnx
 from ..verification import SiameseVerifier, SoftmaxEmbedder
+from ._network import adapting, as_model, as_text
 
 # What learns F. To compare its embeddings by their distance has to mean something.
 _LEARNERS = TripletEmbedder, SoftmaxEmbedder, SiameseVerifier
-_KINDS = (
-    "None, a TripletEmbedder, SoftmaxEmbedder or SiameseVerifier, a FrozenEstimator of one, a "
-    "Keras model or layer, a torch.nn.Module, or the path of a .keras or .onnx file"
-)
-_RESIZING_TORCH = (
-    ". Of another size, torch.nn.Sequential(torch.nn.Upsample((HEIGHT, WIDTH), mode='bilinear'), "
-    "module) takes them"
-)
 # How far apart embeddings may be that rounding alone makes differ, in their largest component.
 _SAME = 1e-2
 # Components that vary less over images, in the largest, do not vary.
@@ -78,10 +66,11 @@ def check_embedder(embedder, image_shape):
         _refuse_learned_comparison(inner)
         if inner.image_shape_ != image_shape:
             raise ValueError(
-                f"embedder takes images of shape {inner.image_shape_}, X has {image_shape}."
+                f"embedder takes images of shape {inner.image_shape_}, X has {image_shape}"
+                f"{adapting(as_text(embedder), inner.image_shape_, image_shape)}."
             )
         return
-    model = _as_model(embedder, image_shape)
+    model = as_model(embedder, image_shape)
     try:
         _ = StoredNetwork(model).model
     except Exception as error:
@@ -130,10 +119,10 @@ def try_embedder(embedder, images):
                     seen=error.seen,
                     expected=error.expected,
                 ) from error
-        stored = embedder.estimator.network_
+        model, stored = None, embedder.estimator.network_
         embeddings = stored.predict(images, len(images))
     else:
-        model = _as_model(embedder, images.shape[1:])
+        model = as_model(embedder, images.shape[1:])
         given, alone = (_apply(model, some) for some in (images, images[:1]))
         _compare_embeddings(
             given[:1],
@@ -147,21 +136,24 @@ def try_embedder(embedder, images):
             given,
             embeddings,
             "embedder is another one once it is rebuilt from its configuration: a layer's "
-            "get_config leaves out a parameter",
+            "get_config leaves out a parameter, or what it learned is in no weight",
         )
     _refuse_constant(embeddings, images)
     # A copy: what is tried so is frozen.
     if not _has_gradient(stored.rebuild(), images):
         raise ValueError(
             "embedder has no gradient: its embeddings do not change with small changes of the "
-            "images, so that no generator can learn from it. Does a layer round or compare?"
+            "images, so that no generator can learn from it. Does a layer round or compare, or a "
+            "module run under torch.no_grad?"
         )
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     if np.abs(lengths - 1).max() > _UNIT:
         warnings.warn(
             f"embedder gives vectors of length {lengths.min():.3g} to {lengths.max():.3g}. alpha "
-            "is a squared distance of vectors of length 1: end it in "
-            "skdistort.networks.UnitLength(), or choose alpha for these lengths.",
+            "is a squared distance of vectors of length 1: keras.Sequential(["
+            f"keras.layers.Input({images.shape[1:]}), {as_text(embedder, model)}, "
+            "skdistort.networks.UnitLength()]) brings them to it, or choose alpha for these "
+            "lengths.",
             InputMismatchWarning,
             stacklevel=2,
         )
@@ -193,7 +185,7 @@ def fit_embedder(embedder, images, y, *, defaults):
         return clone(embedder).fit(images, y).network_
     if isinstance(embedder, FrozenEstimator):
         return embedder.estimator.network_
-    return StoredNetwork(_as_model(embedder, images.shape[1:]))
+    return StoredNetwork(as_model(embedder, images.shape[1:]))
 
 
 def _apply(model, images):
@@ -270,119 +262,3 @@ def _refuse_learned_comparison(embedder):
             "network that it learned. The distance of its embeddings means nothing, and F is held "
             'to distances: take mode="triple".'
         )
-
-
-def _as_model(embedder, image_shape):
-    """Make a functional model, on images of that shape, of what computes embeddings."""
-    layer = _as_layer(embedder, image_shape)
-    inputs = keras.layers.Input(image_shape)
-    wanted = _input_shape(layer)
-    # A Sequential model takes others, too, as long as it has no weights that do not fit.
-    if wanted is not None and any(
-        n not in (None, m) for n, m in zip(wanted, image_shape, strict=True)
-    ):
-        raise ValueError(
-            f"embedder takes images of shape {wanted}, X has {image_shape}"
-            f"{_resizing(wanted, image_shape)}."
-        )
-    try:
-        try:
-            outputs = layer(inputs, training=False)
-        except TypeError:
-            outputs = layer(inputs)
-    # What does not fit, a torch module and each of Keras's backends tell in their own way.
-    except Exception as error:
-        hint = _RESIZING_TORCH if isinstance(layer, TorchModule) else ""
-        raise ValueError(
-            f"embedder does not take images of shape {image_shape}, which X has{hint}: {error}"
-        ) from error
-    if not isinstance(outputs, keras.KerasTensor):
-        raise ValueError(f"embedder must give one vector an image{_choosing(layer, outputs)}.")
-    if len(outputs.shape) != 2:
-        ending = "GlobalAveragePooling2D" if len(outputs.shape) == 4 else "Flatten"
-        raise ValueError(
-            f"embedder must give one vector an image, (n, m); for images of shape {image_shape} it "
-            f"gives {tuple(outputs.shape)}: keras.Sequential([embedder, "
-            f"keras.layers.{ending}()]) makes one of that."
-        )
-    return keras.Model(inputs, outputs)
-
-
-def _as_layer(embedder, image_shape):
-    """Make a Keras layer of what computes embeddings: a module, or what is in a file."""
-    if isinstance(embedder, keras.layers.Layer):
-        if _wraps_torch(embedder):
-            raise ValueError(
-                "embedder holds a keras.layers.TorchModuleWrapper, whose configuration is a "
-                "pickle: skdistort.networks.TorchModule(module) takes its place, and gives the "
-                "module images with channels first."
-            )
-        return embedder
-    if is_torch_module(embedder):
-        return TorchModule(embedder)
-    if isinstance(embedder, (str, os.PathLike)):
-        path = os.fspath(embedder)
-        if path.lower().endswith(".keras"):
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f"embedder: there is no file {path!r}.")
-            return keras.models.load_model(path, compile=False)
-        if path.lower().endswith(".onnx"):
-            return _load_onnx(path, image_shape)
-        raise ValueError(f"embedder must be {_KINDS}; got the path {path!r}.")
-    if type(embedder).__module__.startswith("onnx."):
-        return _load_onnx(embedder, image_shape)
-    raise TypeError(
-        f"embedder must be {_KINDS}; got {short_repr(embedder)} of type {type(embedder).__name__}."
-    )
-
-
-def _load_onnx(model, image_shape):
-    """Load a file in its own size; where it leaves that open, in that of the images."""
-    try:
-        return load_onnx(model)
-    except ValueError as error:
-        if "image_shape" not in str(error):
-            raise
-    return load_onnx(model, image_shape=image_shape)
-
-
-def _input_shape(layer):
-    """Give the shape of the images that a model of one input wants; None where that is open."""
-    shape = getattr(layer, "input_shape", None) if isinstance(layer, keras.Model) else None
-    return shape[1:] if isinstance(shape, tuple) and len(shape) == 4 else None
-
-
-def _resizing(wanted, image_shape):
-    """Say how a network of another size takes these images."""
-    if wanted[2] != image_shape[2]:
-        if (wanted[2], image_shape[2]) == (3, 1):
-            return ": np.repeat(X.reshape(len(X), height, width, 1), 3, axis=3) makes grey coloured"
-        return ""
-    return (
-        f": keras.Sequential([keras.layers.Input({image_shape}), "
-        f"keras.layers.Resizing{wanted[:2]}, embedder]) takes them in that size"
-    )
-
-
-def _choosing(layer, outputs):
-    """Say how one of several outputs is taken."""
-    if isinstance(layer, TorchModule):
-        return (
-            f", the torch module gives a {type(outputs).__name__}: a module of your own takes what "
-            "is meant, def forward(self, x): return self.module(x)[0]"
-        )
-    if isinstance(outputs, dict):
-        return (
-            f", it gives {sorted(outputs)}: keras.Model(embedder.input, "
-            f"embedder.output[{sorted(outputs)[0]!r}]) takes one"
-        )
-    return (
-        f", it gives {len(outputs) if isinstance(outputs, (list, tuple)) else outputs}: "
-        "keras.Model(embedder.input, embedder.output[0]) takes one"
-    )
-
-
-def _wraps_torch(model):
-    """Whether Keras's own wrapper of torch modules is in a network."""
-    layers = getattr(model, "layers", [])
-    return isinstance(model, keras.layers.TorchModuleWrapper) or any(map(_wraps_torch, layers))

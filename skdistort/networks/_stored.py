@@ -17,6 +17,8 @@ from ._pool import ModelPool, architecture
 from ._torch_module import held_modules, modules_at_hand
 
 _PREDICTORS = ModelPool(8)
+# Models whose configuration lists their layers.
+_MODELS = {"Functional", "Sequential"}
 
 
 class StoredNetwork:
@@ -32,7 +34,7 @@ class StoredNetwork:
     config : str
         The model's architecture, in Keras's JSON.
     weights : list of ndarray
-        Its weights, in the order of ``model.get_weights()``.
+        Its weights, in the order in which a model of that configuration takes them.
     held : sequence of HeldModule
         Torch modules that it runs, whose code the configuration does not have.
     """
@@ -42,8 +44,7 @@ class StoredNetwork:
     _model = _architecture = _distribution = None
 
     def __init__(self, model):
-        self.config = without_compilation(model.to_json())
-        self.weights = model.get_weights()
+        self.config, self.weights = describe(model)
         held = held_modules(model)
         if held:
             self.held = held
@@ -180,6 +181,49 @@ def _apply(model, X, batch_size):
     starts = range(0, len(X), batch_size)
     batches = (keras.ops.convert_to_tensor(X[i : i + batch_size]) for i in starts)
     return np.concatenate([model.predict_on_batch(batch) for batch in batches])
+
+
+def describe(layer):
+    """Describe a layer or model by what a copy is made of: a configuration and weights.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        A layer, built or not, or a model.
+
+    Returns
+    -------
+    config : str
+        Keras's JSON. What a Normalization has learned from data is in it, which it would not take
+        from weights.
+    weights : list of ndarray
+        All other weights; what numpy has no numbers for, such as bfloat16, in float32.
+    """
+    node = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    settled = {id(weight) for weight in _settle(node, layer)}
+    weights = [
+        array if array.dtype.isbuiltin == 1 else array.astype(np.float32)
+        for weight, array in zip(layer.weights, layer.get_weights(), strict=True)
+        if id(weight) not in settled
+    ]
+    return without_compilation(json.dumps(node)), weights
+
+
+def _settle(node, layer):
+    """Write what each Normalization learned into a configuration; give the weights that held it."""
+    if isinstance(layer, keras.layers.Normalization) and layer.weights:
+        mean, variance, _ = layer.get_weights()
+        node["config"].update(mean=mean.tolist(), variance=variance.tolist())
+        return layer.weights
+    found = []
+    parts = node["config"]["layers"] if node["class_name"] in _MODELS else []
+    inner = {part.name: part for part in getattr(layer, "layers", [])}
+    for part in parts:
+        # Inputs are no layers of a Sequential model.
+        name = part["config"].get("name")
+        if name in inner:
+            found += _settle(part, inner[name])
+    return found
 
 
 def without_compilation(config):

@@ -101,9 +101,20 @@ def copy_module(module):
     Raises
     ------
     ValueError
-        If it cannot be copied, or its weights are not made yet.
+        If it cannot be copied, or run with weights that are given to it, or its weights are not
+        made yet.
     """
     torch = sys.modules["torch"]
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            "The torch module is a compiled one of torch.jit: give the module that it was made of, "
+            "or write it to a file with torch.onnx.export and give the path of that."
+        )
+    if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+        raise ValueError(
+            f"The torch module is a {type(module).__name__}, which spreads another one over "
+            "devices: give that, embedder.module."
+        )
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in _tensors(module).values()):
         raise ValueError(
             "The torch module is lazy, its weights are not made yet: apply it to a batch of images."
@@ -126,9 +137,9 @@ def state_of(module):
     Returns
     -------
     dict of str to ndarray
-        Copies, in order.
+        Copies, in order; what numpy has no numbers for, such as bfloat16, in float32.
     """
-    return {name: t.detach().cpu().numpy().copy() for name, t in _tensors(module).items()}
+    return {name: _as_array(tensor) for name, tensor in _tensors(module).items()}
 
 
 def set_state(module, state):
@@ -149,9 +160,9 @@ def set_state(module, state):
     torch, tensors = sys.modules["torch"], _tensors(module)
 
     def kinds(arrays):
-        return {name: (tuple(a.shape), str(a.dtype).split(".")[-1]) for name, a in arrays.items()}
+        return {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
 
-    seen, expected = kinds(tensors), kinds(state)
+    seen, expected = kinds(state_of(module)), kinds(state)
     if seen != expected:
         name = min(name for name in {*seen, *expected} if seen.get(name) != expected.get(name))
         raise ValueError(
@@ -295,6 +306,15 @@ def held_modules(model):
             found[layer.held.name] = layer.held
         layers += getattr(layer, "layers", [])
     return list(found.values())
+
+
+def _as_array(tensor):
+    """Copy a tensor to numpy."""
+    tensor = tensor.detach().cpu()
+    try:
+        return tensor.numpy().copy()
+    except TypeError:
+        return tensor.float().numpy()
 
 
 def _tensors(module):

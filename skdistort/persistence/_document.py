@@ -199,7 +199,7 @@ class Encoder:
 
     def _encode_network(self, network, where, networks):
         if id(network) not in self._numbers:
-            config = networks.without_compilation(network.config)
+            config = network.config
             networks.check_config(config)
             self._note_refusal(networks.check_config, config)
             self._numbers[id(network)] = len(self.networks)

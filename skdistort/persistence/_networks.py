@@ -14,7 +14,7 @@ from .._backend import keras
 
 # Registers the layers in `_OUR_LAYERS`, without which Keras would look for them by module.
 from ..networks import PixelScaling, SelfAttentivePooling, TorchModule, UnitLength
-from ..networks._stored import StoredNetwork, refuse_bad_weights, without_compilation
+from ..networks._stored import StoredNetwork, describe, refuse_bad_weights
 from ..networks._torch_module import (
     HeldModule,
     copy_module,
@@ -33,15 +33,32 @@ _SAME = 1e-3
 # A list of what is harmless, not of what is known to do harm (Lambda, TorchModuleWrapper, JaxLayer,
 # FlaxLayer, TFSMLayer, lookups that read a vocabulary): later releases of Keras add layers.
 _COMPUTING = {
-    "keras": "DTypePolicy Functional Sequential",
+    "keras": "DTypePolicy Functional QuantizedDTypePolicy Sequential",
     "keras.src.models.functional": "Functional",
-    # Keras 3.7 writes it between layers of different precision.
-    "keras.src.ops.core": "Cast",
+    # Operations of keras.ops, by the names that Keras gives them in files; none that calls a
+    # function, such as Map and Scan.
+    "keras.src.ops.core": "Cast SaturateCast StopGradient Unstack",
+    "keras.src.ops.image": "CropImages PadImages RGBToGrayscale Resize",
+    "keras.src.ops.linalg": "Norm",
+    "keras.src.ops.math": "Erf Logsumexp Rsqrt",
+    "keras.src.ops.nn": """
+        AveragePool BatchNorm Celu Conv ConvTranspose DepthwiseConv Elu Gelu Glu HardSigmoid
+        HardSilu HardTanh LayerNorm LeakyRelu LogSigmoid LogSoftmax MaxPool Moments Normalize
+        RMSNorm Relu Relu6 Selu SeparableConv Sigmoid Silu Softmax Softplus Softsign
+        """,
+    "keras.src.ops.numpy": """
+        Abs Absolute Add Amax Amin Average BroadcastTo Clip Concatenate Cos Divide DivideNoNan Dot
+        Einsum Exp ExpandDims Expm1 Flip GetItem Log Log10 Log1p Log2 Matmul Max Maximum Mean Min
+        Minimum Moveaxis Multiply NanToNum Negative OnesLike Pad Power Prod Ravel Reciprocal
+        Repeat Reshape Roll Sign Sin Split Sqrt Square Squeeze Stack Std Subtract Sum Swapaxes Take
+        Tanh Tensordot Tile Transpose TrueDivide Var Where ZerosLike
+        """,
     "keras.layers": """
         Activation ELU LeakyReLU PReLU ReLU Softmax
         Dense EinsumDense Embedding Identity InputLayer Masking
         Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose
         DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D
+        AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D AdaptiveMaxPooling2D
         AveragePooling1D AveragePooling2D AveragePooling3D
         MaxPooling1D MaxPooling2D MaxPooling3D
         GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
@@ -57,12 +74,16 @@ _COMPUTING = {
         Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell RNN
         SimpleRNN SimpleRNNCell StackedRNNCells TimeDistributed
         CenterCrop Normalization Rescaling Resizing
+        RandomBrightness RandomContrast RandomCrop RandomErasing RandomFlip RandomGaussianBlur
+        RandomGrayscale RandomHue RandomInvert RandomPerspective RandomRotation RandomSaturation
+        RandomSharpness RandomShear RandomTranslation RandomZoom
         """,
     "keras.initializers": """
         Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity LecunNormal LecunUniform
         Ones Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
         """,
     "keras.regularizers": "L1 L1L2 L2 OrthogonalRegularizer",
+    "keras.quantizers": "AbsMaxQuantizer Int8QuantizationConfig",
     "keras.constraints": "MaxNorm MinMaxNorm NonNeg UnitNorm",
 }
 _ALLOWED = {f"{module}.{name}" for module, names in _COMPUTING.items() for name in names.split()}
@@ -99,7 +120,7 @@ def describe_keras_object(layer):
     config : str
         Keras's JSON.
     weights : list of ndarray
-        Its weights.
+        Its weights, see :func:`skdistort.networks._stored.describe`.
 
     Raises
     ------
@@ -110,10 +131,9 @@ def describe_keras_object(layer):
         with warnings.catch_warnings():
             # Of lambdas: those of a loss are left out, those of a layer refused.
             warnings.simplefilter("ignore")
-            config = json.dumps(keras.saving.serialize_keras_object(layer))
+            return describe(layer)
     except Exception as error:
         raise ValueError(f"Keras has no configuration of it: {error}") from error
-    return without_compilation(config), layer.get_weights()
 
 
 def build_keras_object(config, weights, held=()):
@@ -338,7 +358,6 @@ def check_config(config, trusted=None):
     if not isinstance(description, dict):
         raise ValueError("a network's configuration is not an object in JSON")
     given = trusted or ()
-    allowed = _ALLOWED.union(*map(_names_in_keras, given))
     registered = set(map(_registered_name, (*_OUR_LAYERS, *given)))
     for node in _walk(description):
         for name in _registrations(node):
@@ -347,7 +366,8 @@ def check_config(config, trusted=None):
             if not known or not (trusted is None or name in registered):
                 raise _refusal(name)
         for name in _imports(node):
-            if name not in allowed and not (trusted is None and name.startswith("keras.")):
+            ours = trusted is None and name.startswith("keras.")
+            if not (name in _ALLOWED or ours or _is_one_of(name, given)):
                 raise _refusal(name.removeprefix("None."))
 
 
@@ -389,11 +409,13 @@ def _registered_name(item):
     return keras.saving.get_registered_name(item)
 
 
-def _names_in_keras(item):
-    """Names by which Keras's own configurations may mean a class."""
-    name = item.__name__
-    public = {f"keras.layers.{name}"} if getattr(keras.layers, name, None) is item else set()
-    return public | {f"{item.__module__}.{name}"}
+def _is_one_of(name, items):
+    """Tell whether a name in Keras means one of these classes, without importing anything."""
+    first, *rest = name.split(".")
+    found = keras if first == "keras" else None
+    for part in rest:
+        found = getattr(found, part, None)
+    return any(found is item or name == f"{item.__module__}.{item.__name__}" for item in items)
 
 
 def _refusal(name):

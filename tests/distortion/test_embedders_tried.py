@@ -1,13 +1,16 @@
 """An embedder that is given is tried on training images before anything is trained."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
+import skdistort.networks
 from skdistort import TripletEmbedder
-from skdistort.distortion._embedder import try_embedder
+from skdistort.distortion._embedder import check_embedder, try_embedder
 from skdistort.exceptions import InputMismatchError, InputMismatchWarning
 from skdistort.networks import UnitLength
 
@@ -54,7 +57,7 @@ class Rule(layers.Layer):
 
 
 def ending_in_unit_length(*parts):
-    return keras.Sequential([layers.Flatten(), *parts, UnitLength()])
+    return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), *parts, UnitLength()])
 
 
 def test_what_is_right_passes_without_a_word():
@@ -83,14 +86,26 @@ def test_what_cannot_serve_is_refused(embedder, told):
 @pytest.mark.parametrize("factor", [0.05, 20])
 def test_other_lengths_than_one_are_told_of(factor):
     scaled = keras.Sequential([ending_in_unit_length(), layers.Rescaling(factor)])
-    with pytest.warns(InputMismatchWarning, match=rf"length {factor} .*UnitLength"):
+    with pytest.warns(InputMismatchWarning, match=f"length {factor} .*UnitLength") as told:
         try_embedder(scaled, X)
+    assert_passes(next(w.message for w in told if w.category is InputMismatchWarning), scaled)
 
 
-def test_a_frozen_embedder_of_other_units_is_refused():
+def assert_passes(message, embedder):
+    """Make the embedder that a message gives a line for, and try it."""
+    line = re.search(r": (keras\..*\)) (?:takes|brings)", str(message))[1]
+    better = eval(line, {"embedder": embedder, "keras": keras, "skdistort": skdistort})
+    check_embedder(better, better.input_shape[1:])
+    try_embedder(better, np.resize(X, (4, *better.input_shape[1:])))
+
+
+def test_a_frozen_embedder_of_other_images_is_refused():
     y = np.arange(16) % 4
     embedder = TripletEmbedder(3, filters=(2,), hidden_units=4, epochs=1, random_state=0)
     frozen = FrozenEstimator(embedder.fit(X, y))
     try_embedder(frozen, X)
     with pytest.raises(InputMismatchError, match="embedder was fitted on other images"):
         try_embedder(frozen, X / 255)
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 1\), X has \(8, 8, 3\)") as refused:
+        check_embedder(frozen, (8, 8, 3))
+    assert_passes(refused.value, frozen)

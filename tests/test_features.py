@@ -9,12 +9,8 @@ import soundfile
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
-from skdistort.audio import (
-    CepstralCoefficients,
-    LogMelSpectrogram,
-    read_features,
-    write_features,
-)
+from skdistort.audio import CepstralCoefficients, LogMelSpectrogram
+from skdistort.features import read_features, write_features
 from skdistort.images._sources import is_stored
 
 pytestmark = pytest.mark.fast

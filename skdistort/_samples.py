@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
 from ._problems import describe_problems, raise_problems, warn_of_remarks
@@ -82,6 +83,18 @@ class CountedParallel(Parallel):
         done = min(self._before + self._size * self.n_completed_tasks, self._progress.n)
         if done > self._progress.n_done:
             self._progress.step(done - self._progress.n_done)
+
+
+def shares_memory() -> bool:
+    """Tell whether those whom :class:`CountedParallel` employs see what is in this process.
+
+    Returns
+    -------
+    bool
+        True for threads.
+    """
+    backend, _ = get_active_backend(prefer="threads")
+    return getattr(backend, "supports_sharedmem", False)
 
 
 def make_all(estimator: SampleReader, X: Any, verbose: bool | int = False) -> Any:

@@ -15,7 +15,6 @@ import warnings
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from joblib import delayed, wrap_non_picklable_objects
@@ -25,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._files import replacing
 from ._problems import describe_problems, raise_problems, warn_of_remarks
 from ._progress import Progress
-from ._samples import CountedParallel, SampleReader, make_part
+from ._samples import CountedParallel, SampleReader, make_part, shares_memory
 from .exceptions import InputMismatchWarning
 from .persistence._fingerprint import Fingerprint
 
@@ -264,31 +263,32 @@ class _Sent:
 
     Parameters
     ----------
-    steps : tuple
-        What reads samples, and what follows it.
+    steps : tuple or None
+        What reads samples, and what follows it; None where they come by the file.
     path : Path
-        Where the file will be, if it is needed.
+        Where the file is, if there is one.
+    digest : str or None, default=None
+        SHA-256 of the file.
     """
 
-    def __init__(self, steps, path):
-        self._steps, self._path, self._digest, self._lock = steps, path, None, Lock()
+    def __init__(self, steps, path, digest=None):
+        self._steps, self._path, self._digest = steps, path, digest
 
-    def __getstate__(self):
-        with self._lock:
-            if self._digest is None:
-                # Classes that were made in a notebook go along.
-                content = pickle.dumps(
-                    wrap_non_picklable_objects(self._steps, keep_wrapper=False), protocol=5
-                )
-                with replacing(self._path) as file:
-                    file.write(content)
-                self._digest = hashlib.sha256(content).hexdigest()
-        return {"_path": self._path, "_digest": self._digest}
+    def __reduce__(self):
+        return _Sent, (None, self._path, self._digest)
+
+    def write(self):
+        """Write the file."""
+        # Classes that were made in a notebook go along.
+        steps = wrap_non_picklable_objects(self._steps, keep_wrapper=False)
+        content = pickle.dumps(steps, protocol=5)
+        with replacing(self._path) as file:
+            file.write(content)
+        self._digest = hashlib.sha256(content).hexdigest()
 
     def steps(self):
         """Give what was sent, read from the file where it came from elsewhere."""
-        here = vars(self).get("_steps")
-        return _read_steps(self._path, self._digest) if here is None else here
+        return self._steps or _read_steps(self._path, self._digest)
 
 
 @lru_cache(maxsize=1)
@@ -325,6 +325,8 @@ def _make_parts(steps, samples, parts, part_size, n_jobs, progress):
         else:
             missing.append((path, start))
     sent = _Sent(steps, parts[0][0].with_name(_TRANSFORMER))
+    if not shares_memory():
+        sent.write()
     CountedParallel(n_jobs, progress, part_size)(
         delayed(_write_part)(sent, samples[start : start + part_size], path, start)
         for path, start in missing

@@ -6,6 +6,7 @@ once. What a sample may be is the matter of who reads it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 
@@ -64,3 +65,30 @@ def describe_problems(problems: Mapping[int, Exception], n_samples: int, what: s
     """
     lines = [f"{len(problems)} of {n_samples} {what} cannot be used:"]
     return "\n  ".join(lines + [str(problems[i]) for i in sorted(problems)])
+
+
+def warn_of_remarks(
+    remarks: Mapping[int, Warning], n_samples: int, what: str, stacklevel: int
+) -> None:
+    """Warn of what may be wrong with samples: by the first remark, and how many there are.
+
+    Parameters
+    ----------
+    remarks : dict of int to Warning
+        What may be wrong, by index; if empty, nothing is warned of.
+    n_samples : int
+        Samples looked at.
+    what : str
+        What to call samples, such as "utterances".
+    stacklevel : int
+        Whose line the warning is of; 2 is the caller's.
+
+    Warns
+    -----
+    UserWarning
+        Of the class of the first remark.
+    """
+    if remarks:
+        first = remarks[min(remarks)]
+        others = f" ({len(remarks)} of {n_samples} such {what})" if n_samples > 1 else ""
+        warnings.warn(f"{first}{others}", type(first), stacklevel=stacklevel)

@@ -19,10 +19,11 @@ ROOT = Path(__file__).parents[1]
 # it at the top of a file, in a function or for an annotation. No line imports from itself.
 LAYERS = [
     "_backend _labels _problems _progress _tables _typing _version exceptions",
-    "_files distances images keys mining",
+    "_files _samples distances images keys mining",
     "losses metrics networks selection trials",
     "onnx",
     "datasets displays mobilefacenet persistence",
+    "features",
     "audio faces fusion ivector plotting template_baselines training",
     "decision embedding",
     "normalisation plda verification",
@@ -51,6 +52,7 @@ def run(code, **environment):
         "decision",
         "displays",
         "faces",
+        "features",
         "fusion",
         "images",
         "ivector",

@@ -3,6 +3,7 @@
 Keras-free. Networks that take the spectrograms live elsewhere, in :mod:`skdistort.networks`.
 """
 
+from ..features import read_features, write_features
 from ._augmentation import SpeechAugmentation
 from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
 from ._filters import analysis_window, mel_filterbank
@@ -16,7 +17,6 @@ from ._speech import (
     temporal_modulation,
     without_variation,
 )
-from ._stored import read_features, write_features
 from ._webrtc import WebRtcVAD
 
 __all__ = [

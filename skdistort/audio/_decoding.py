@@ -49,6 +49,11 @@ class Utterance:
     # Of a file object: it has one position, and may be in a list more than once.
     lock: Any = None
 
+    @property
+    def span(self):
+        """What of the source it is."""
+        return self.start, self.end
+
 
 def check_utterances(X):
     """Check cheaply what can be checked before any file is decoded.
@@ -187,31 +192,27 @@ def loudest(samples):
     return float(max(samples.max(), -samples.min()))
 
 
-def warn_if_loud(peaks, n_samples):
-    """Warn of waveforms so far beyond [-1, 1] that they may be in other units.
+def remark_if_loud(peak, name):
+    """Say of a waveform so far beyond [-1, 1] that it may be in other units.
 
     Parameters
     ----------
-    peaks : dict of str to float
-        The largest magnitude of each waveform, by its name.
-    n_samples : int
-        How many waveforms there are in all.
+    peak : float
+        What :func:`loudest` returned.
+    name : str
+        What to call the waveform.
 
-    Warns
-    -----
-    InputMismatchWarning
-        If there are any, naming the first.
+    Returns
+    -------
+    InputMismatchWarning or None
+        The remark; None if there is nothing to say.
     """
-    loud = {name: peak for name, peak in peaks.items() if peak > _LOUD}
-    if loud:
-        name = next(iter(loud))
-        others = f" ({len(loud)} of {n_samples} such waveforms)" if n_samples > 1 else ""
-        warnings.warn(
-            f"{name} holds samples of up to {loud[name]:.4g}, expected floats in [-1, 1]: other "
-            f"units? What is speech is judged by its level, and so are log energies.{others}",
-            InputMismatchWarning,
-            stacklevel=3,
-        )
+    if peak <= _LOUD:
+        return None
+    return InputMismatchWarning(
+        f"{name} holds samples of up to {peak:.4g}, expected floats in [-1, 1]: other units? What "
+        "is speech is judged by its level, and so are log energies."
+    )
 
 
 def _refuse_units(lowest, highest, name):
@@ -315,7 +316,8 @@ def _check_source(source, index, locks):
         path = os.fsdecode(source)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{index}: there is no file {path!r}.")
-        return path, f"{index} ({path})", None
+        # Absolute: who decodes it may have another working directory.
+        return os.path.abspath(path), f"{index} ({path})", None
     if hasattr(source, "read"):
         name = f"{index} ({getattr(source, 'name', type(source).__name__)})"
         _check_file_object(source, name)

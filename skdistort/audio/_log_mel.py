@@ -6,6 +6,7 @@ Many waveforms, files and a fixed number of frames are the matter of
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from scipy.fft import rfft
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._decoding import check_waveform, loudest, to_samples, warn_if_loud
+from ._decoding import check_waveform, loudest, remark_if_loud, to_samples
 from ._filters import FILTERBANKS, WINDOWS, analysis_window, mel_filterbank
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -141,7 +142,9 @@ def log_mel(
     )
     samples = to_samples(check_waveform(waveform, "waveform"), "waveform")
     analysis.check_length(len(samples), "waveform")
-    warn_if_loud({"waveform": loudest(samples)}, 1)
+    remark = remark_if_loud(loudest(samples), "waveform")
+    if remark is not None:
+        warnings.warn(remark, stacklevel=3)
     return np.ascontiguousarray(analysis(samples).T)
 
 

@@ -18,10 +18,10 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._problems import raise_problems
+from .._problems import raise_problems, warn_of_remarks
 from ..exceptions import InputMismatchError
 from ._cepstra import _check_ragged
-from ._decoding import check_utterances, warn_if_loud
+from ._decoding import check_utterances, remark_if_loud
 from ._recordings import open_recording
 from ._spectrogram import LogMelSpectrogram
 from ._speech import without_variation
@@ -310,21 +310,22 @@ class OnnxEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         analysis = spectrogram._make_analysis()
         utterances, problems = check_utterances(X)
         raise_problems(problems, len(utterances), "utterances")
-        waveforms, peaks = [], {}
+        waveforms, remarks = [], {}
         for i, utterance in enumerate(utterances):
             try:
                 with open_recording(
                     utterance, self.sampling_rate, self.channel, self.resample
                 ) as recording:
                     analysis.check_length(recording.n_samples, utterance.name)
-                    peaks[utterance.name] = spectrogram._find_speech(
-                        recording, analysis, utterance.name
-                    )[2]
+                    peak = spectrogram._find_speech(recording, analysis, utterance.name)[2]
                     waveforms.append(recording.read(0, recording.n_samples))
+                remark = remark_if_loud(peak, utterance.name)
+                if remark is not None:
+                    remarks[i] = remark
             except ValueError as problem:
                 problems[i] = problem
         raise_problems(problems, len(utterances), "utterances")
-        warn_if_loud(peaks, len(utterances))
+        warn_of_remarks(remarks, len(utterances), "utterances", stacklevel=5)
         return waveforms
 
     def _read_frames(self, X):

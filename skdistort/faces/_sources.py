@@ -34,6 +34,11 @@ class Photo(NamedTuple):
     source: Any
     name: str
 
+    @property
+    def span(self) -> tuple:
+        """Nothing but the whole of the source."""
+        return ()
+
     def decode(self) -> NDArray[np.uint8]:
         """Give the pixels.
 
@@ -110,7 +115,8 @@ def _check_photo(photo, index):
         path = os.fsdecode(photo)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{index}: there is no file {path!r}.")
-        return Photo(path, f"{index} ({path})")
+        # Absolute: who decodes it may have another working directory.
+        return Photo(os.path.abspath(path), f"{index} ({path})")
     array = np.asarray(photo)
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or not array.size:
         hint = ": photo[:, :, :3] leaves out how opaque it is" if array.shape[2:] == (4,) else ""

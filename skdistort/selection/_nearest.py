@@ -3,22 +3,25 @@
 What is searched for, and how a caller asks for it, is in :mod:`skdistort.selection`.
 
 A block of cosines is one float32 matrix product, which tells by `_candidates` which pairs may
-belong to the k nearest; those few are compared again in float64, each pair on its own.
+belong to the k nearest. What it cannot tell is decided in float64, each pair on its own: the order
+of cosines that are nearer to each other than its error, and on which side of a bound one is.
 """
 
 import numpy as np
 
 from ._candidates import kth_largest, product_error, slices
 
-# A neighbour is one integer: 1 - cosine in these steps, and its row in the bits below. Sorted
-# integers stand in the order of the neighbours, ties by row.
+# A neighbour is one integer: 1 - cosine in these steps, of float32 or float64, and its row in the
+# bits below. Sorted integers stand in the order of the neighbours, ties by row.
 _STEPS = 10**9
 _ROW_BITS = 32
 _NONE = np.iinfo(np.int64).max
 # Columns of a block that share one maximum.
-_STRIDE = 8
+_STRIDE = 16
+# Candidates that are kept beyond the k nearest, until float64 has to tell which they are.
+_SPARE = 6
 # Numbers that the comparison of pairs holds at a time; more do not fit into a core's cache.
-_CHUNK = 2**17
+_CHUNK = 2**16
 
 
 def find_nearest(queries, database, k, bounds, codes, database_codes, block_size):
@@ -54,13 +57,16 @@ def find_nearest(queries, database, k, bounds, codes, database_codes, block_size
     """
     left = _Directions(queries, codes)
     right = left if database is None else _Directions(database, database_codes)
+    # Of two sets the blocks are long rows, so that the nearest of a query are found at once; those
+    # of one set are square, each computed once for both of its sides.
+    height, width = (block_size, block_size) if right is left else _oblong(block_size)
     searches = [_Search(left, right, k, lowest, highest) for lowest, highest in bounds]
     # A search removes what is above its highest cosine, and so for those after it.
     by_highest = sorted(searches, key=lambda search: search.highest, reverse=True)
-    size = _padded(min(block_size, max(len(left), len(right))))
-    buffer = np.empty((size, size), dtype=np.float32)
-    for rows in slices(len(left), block_size):
-        for columns in slices(len(right), block_size):
+    shape = _padded(min(height, len(left))), _padded(min(width, len(right)))
+    buffer = np.empty(shape, dtype=np.float32)
+    for rows in slices(len(left), height):
+        for columns in slices(len(right), width):
             if right is left and columns.start < rows.start:
                 continue
             padded, cosines = _views(buffer, rows, columns)
@@ -79,16 +85,21 @@ class _Directions:
     """Vectors that have a direction, sorted by group, and their unit vectors in float32."""
 
     def __init__(self, X, codes):
-        everything = np.arange(len(X))
-        lengths = np.sqrt(_dot_products(X, everything, X, everything))
         self.X, self.n_rows = X, len(X)
-        self.order = everything if codes is None else np.argsort(codes, kind="stable")
-        self.order = self.order[lengths[self.order] > 0]
-        self.lengths = lengths[self.order]
+        order = np.arange(len(X)) if codes is None else np.argsort(codes, kind="stable")
+        lengths = np.empty(len(X))
+        unit = np.empty(X.shape, dtype=np.float32)
+        for chunk in slices(len(X), max(1, _CHUNK // X.shape[1])):
+            rows = (X[chunk] if codes is None else X[order[chunk]]).astype(np.float64)
+            lengths[chunk] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            # Those of zeros are left out below.
+            rows *= 1 / np.where(lengths[chunk] > 0, lengths[chunk], 1)[:, None]
+            unit[chunk] = rows
+        self.lengths = np.empty(len(X))
+        self.lengths[order] = lengths
+        some = slice(None) if lengths.all() else lengths > 0
+        self.order, self.unit = order[some], unit[some]
         self.codes = None if codes is None else codes[self.order]
-        self.unit = np.empty((len(self.order), X.shape[1]), dtype=np.float32)
-        for chunk in slices(len(self.order), max(1, _CHUNK // X.shape[1])):
-            self.unit[chunk] = X[self.order[chunk]] / self.lengths[chunk, None]
 
     def __len__(self):
         return len(self.order)
@@ -112,9 +123,11 @@ class _Search:
         self.fewest_steps, self.most_steps = _steps(np.array([highest, lowest]))
         # Nothing is above 1 but by rounding.
         self.lowest, self.highest = lowest, highest if highest < 1 else np.inf
-        self.keys = np.full((len(left), k), _NONE, dtype=np.int64)
+        self.keys = np.full((len(left), k + _SPARE), _NONE, dtype=np.int64)
         # Of cosines, and of their rounding to steps.
         self.error = product_error(left.X.shape[1]) + 1 / _STEPS
+        # Steps by which cosines of float32 may stand in the wrong order.
+        self.doubt = int(np.ceil(2 * self.error * _STEPS))
 
     def remove_above(self, cosines):
         """Set what is surely above the highest cosine to -inf."""
@@ -129,51 +142,102 @@ class _Search:
         grouped = cosines.reshape(len(cosines), stride, -1)[: len(keys)]
         maxima = grouped.max(axis=1)
         floor = self._floor(keys, maxima)
-        i, group = np.nonzero(maxima >= floor[:, None])
+        # One-dimensional, which finds few among many several times as fast.
+        i, group = np.divmod(np.flatnonzero(maxima >= floor[:, None]), maxima.shape[1])
         hit, member = np.nonzero(grouped[i, :, group] >= floor[i, None])
-        i, j = i[hit], member * maxima.shape[1] + group[hit]
-        self._take_in(keys, i, self._pair_keys(rows.start + i, columns.start + j))
+        i, group = i[hit], group[hit]
+        j = member * maxima.shape[1] + group
+        new = self._pair_keys(grouped[i, member, group], rows.start + i, columns.start + j)
+        self._take_in(keys, rows.start, i, new)
 
     def neighbours(self):
         """Rows of the database for every query, zero vectors among them, -1 where none is."""
         found = np.full((self.left.n_rows, self.k), -1, dtype=np.intp)
-        rows = self.keys & (2**_ROW_BITS - 1)
-        found[self.left.order] = np.where(self.keys == _NONE, -1, rows)
+        for part in slices(len(self.keys), max(1, _CHUNK // self.keys.shape[1])):
+            keys = self.keys[part]
+            near = np.diff(keys >> _ROW_BITS, axis=1) <= self.doubt
+            near &= keys[:, 1:] != _NONE
+            doubtful = np.zeros(keys.shape, dtype=bool)
+            doubtful[:, 1:] = near
+            doubtful[:, :-1] |= near
+            self._decide(keys, part.start, doubtful)
+            keys.sort(axis=1)
+            keys = keys[:, : self.k]
+            nearest = np.where(keys == _NONE, -1, keys & (2**_ROW_BITS - 1))
+            found[self.left.order[part]] = nearest
         return found
 
     def _floor(self, keys, maxima):
         """Float32 cosines below which no pair of a block can belong to the k nearest."""
-        kth = 1 - (keys[:, -1] >> _ROW_BITS) / _STEPS
-        floor = np.maximum(kth, self.lowest) - self.error
+        kth = 1 - (keys[:, self.k - 1] >> _ROW_BITS) / _STEPS
+        floor = np.maximum(kth - self.error, self.lowest) - self.error
         # The first block of a query has no k-th best to beat but its own, and the maxima that
         # pass for sure are some of its pairs.
-        unfilled = np.flatnonzero(keys[:, -1] == _NONE)
+        unfilled = np.flatnonzero(keys[:, self.k - 1] == _NONE)
         if len(unfilled) and maxima.shape[1] >= self.k:
-            passing = maxima[unfilled]
-            passing[passing > self.highest - self.error] = -np.inf
+            passing = maxima if len(unfilled) == len(maxima) else maxima[unfilled]
+            if self.highest < np.inf:
+                passing = np.where(passing > self.highest - self.error, -np.inf, passing)
             kth = kth_largest(passing, self.k)
             floor[unfilled] = np.maximum(floor[unfilled], kth - 2 * self.error)
         return floor.astype(np.float32)
 
-    def _pair_keys(self, i, j):
+    def _pair_keys(self, cosines, i, j):
         """Keys of pairs of a query and a vector, _NONE for a cosine out of bounds."""
-        left, right = self.left, self.right
-        products = _dot_products(left.X, left.order[i], right.X, right.order[j])
-        steps = _steps(products / (left.lengths[i] * right.lengths[j]))
-        passes = (self.fewest_steps <= steps) & (steps <= self.most_steps)
-        return np.where(passes, (steps << _ROW_BITS) | right.order[j], _NONE)
+        keys = (_steps(cosines.astype(np.float64)) << _ROW_BITS) | self.right.order[j]
+        doubtful = cosines < self.lowest + self.error
+        if self.highest < np.inf:
+            doubtful |= cosines > self.highest - self.error
+        if doubtful.any():
+            keys[doubtful] = self._exact_keys(i[doubtful], self.right.order[j[doubtful]])
+        return keys
 
-    def _take_in(self, keys, i, new):
-        """Merge new keys of queries i, sorted by query, into the k smallest of each."""
-        better = new < keys[i, -1]
+    def _exact_keys(self, i, rows):
+        """Keys of pairs of a query and a row of the database, _NONE for a cosine out of bounds."""
+        left, right, queries = self.left, self.right, self.left.order[i]
+        products = _dot_products(left.X, queries, right.X, rows)
+        steps = _steps(products / (left.lengths[queries] * right.lengths[rows]))
+        passes = (self.fewest_steps <= steps) & (steps <= self.most_steps)
+        return np.where(passes, (steps << _ROW_BITS) | rows, _NONE)
+
+    def _decide(self, keys, first, doubtful):
+        """Put keys of float64 in the place of those that are in doubt."""
+        i, place = np.nonzero(doubtful)
+        rows = keys[i, place] & (2**_ROW_BITS - 1)
+        keys[i, place] = self._exact_keys(first + i, rows)
+
+    def _take_in(self, keys, first, i, new):
+        """Merge new keys of queries i, sorted by query, into the smallest of each."""
+        better = (new >> _ROW_BITS) <= (keys[i, self.k - 1] >> _ROW_BITS) + self.doubt
+        better &= new != _NONE
         i, new = i[better], new[better]
         changed, place, counts = np.unique(i, return_inverse=True, return_counts=True)
         rank = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
-        merged = np.full((len(changed), self.k + counts.max(initial=0)), _NONE)
-        merged[:, : self.k] = keys[changed]
-        merged[place, self.k + rank] = new
+        width = keys.shape[1]
+        merged = np.full((len(changed), width + counts.max(initial=0)), _NONE)
+        merged[:, :width] = keys[changed]
+        merged[place, width + rank] = new
         merged.sort(axis=1)
-        keys[changed] = merged[:, : self.k]
+        self._thin_out(merged, first + changed, width)
+        keys[changed] = merged[:, :width]
+
+    def _thin_out(self, merged, queries, width):
+        """Leave no more keys than there is room for, by float64 where it takes that."""
+        farthest = (merged[:, self.k - 1] >> _ROW_BITS) + self.doubt
+        crowded = np.flatnonzero((merged[:, width:] >> _ROW_BITS <= farthest[:, None]).any(axis=1))
+        crowded = crowded[merged[crowded, self.k - 1] != _NONE]
+        if len(crowded) == 0:
+            return
+        keys = merged[crowded]
+        doubtful = (keys >> _ROW_BITS <= farthest[crowded, None]) & (keys != _NONE)
+        i, place = np.nonzero(doubtful)
+        rows = keys[i, place] & (2**_ROW_BITS - 1)
+        exact = self._exact_keys(queries[crowded[i]], rows)
+        keys[...] = _NONE
+        keys[i, place] = exact
+        keys.sort(axis=1)
+        keys[:, self.k :] = _NONE
+        merged[crowded] = keys
 
 
 def _steps(cosines):
@@ -198,6 +262,12 @@ def _remove_own_group(cosines, row_codes, column_codes):
     right = np.searchsorted(column_codes, groups, "right")
     for g in np.flatnonzero(left < right):
         cosines[starts[g] : stops[g], left[g] : right[g]] = -np.inf
+
+
+def _oblong(block_size):
+    """Make a block as large as a square one and four times as long as high."""
+    height = max(1, block_size // 2)
+    return height, block_size**2 // height
 
 
 def _padded(n):

@@ -3,7 +3,6 @@
 Keras-free. Networks that take the spectrograms live elsewhere, in :mod:`skdistort.networks`.
 """
 
-from ..features import read_features, write_features
 from ._augmentation import SpeechAugmentation
 from ._cepstra import CepstralCoefficients, dct_basis, delta_coefficients
 from ._filters import analysis_window, mel_filterbank
@@ -34,8 +33,6 @@ __all__ = [
     "log_mel",
     "mel_filterbank",
     "normalise_bands",
-    "read_features",
     "temporal_modulation",
     "without_variation",
-    "write_features",
 ]

@@ -21,7 +21,7 @@ from skdistort.templates import renewal_error_rates
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="mnist", help="mnist or FILE.npz")
-    parser.add_argument("--components", type=int, default=32)
+    parser.add_argument("--components", type=int, default=10)
     parser.add_argument("--embedder-images", type=int, default=12000)
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--embedder-epochs", type=int, default=3)

@@ -51,7 +51,13 @@ class Utterance:
 
     @property
     def span(self):
-        """What of the source it is."""
+        """What of the source it is.
+
+        Returns
+        -------
+        tuple of (float, float or None)
+            Start and end in seconds.
+        """
         return self.start, self.end
 
 

@@ -36,7 +36,13 @@ class Photo(NamedTuple):
 
     @property
     def span(self) -> tuple:
-        """Nothing but the whole of the source."""
+        """What of the source it is: nothing but the whole.
+
+        Returns
+        -------
+        tuple
+            Empty.
+        """
         return ()
 
     def decode(self) -> NDArray[np.uint8]:

@@ -176,6 +176,16 @@ def test_cosines_that_float32_cannot_tell_apart():
     assert found.tolist() == [[*best[:4], *[-1] * 5]]
 
 
+@pytest.mark.parametrize("block_size", [32, 2048])
+def test_more_than_are_kept_that_float32_cannot_tell_apart(block_size):
+    # The nearest thirty are about one number to float32.
+    cosines = np.random.default_rng(0).permutation(0.5 + 2e-9 * np.arange(400))
+    database = np.zeros((400, 300))
+    database[:, 5], database[:, 250] = cosines, np.sqrt(1 - cosines**2)
+    found = nearest_by_cosine(np.eye(300)[[5]], database, 9, block_size=block_size)
+    assert found.tolist() == [np.argsort(-cosines)[:9].tolist()]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rounding_excludes_neither_equal_nor_opposite_vectors(dtype):
     X = random_vectors(300, d=7, dtype=dtype)

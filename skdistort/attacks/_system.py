@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..distortion._embedder import check_embedder, fit_embedder
 from ..distortion._network import is_network
-from ..distortion._refinement import refine_templates
+from ..distortion._refinement import LEAST_EDGE, refine_templates
 from ..images._layout import as_images, from_unit_range, restore_layout, split_layout
 from ..images._sources import joined
 from ..images._units import units_unchecked
@@ -157,8 +157,14 @@ class AttackedSystem:
             Pixels in ``[0, 1]``.
         """
         generator = self.generator
+        # Who begins at what F takes for somebody is not to be moved away from it first.
         return refine_templates(
-            generator.embedder_, images, embeddings, generator.pixel_range_, n_steps=n_steps
+            generator.embedder_,
+            images,
+            embeddings,
+            generator.pixel_range_,
+            n_steps=n_steps,
+            edge=LEAST_EDGE,
         )
 
     def unrefined_errors(self, images):

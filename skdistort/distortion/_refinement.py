@@ -24,6 +24,8 @@ _STEP = 0.2
 # learned little begins. Of those tried, from 0.01 to 0.35, on images to train on, larger ones bring
 # faces nearer, and less like the image, but leave digits farther off.
 _EDGE = 0.1
+# The least from which a pixel moves at all in as few steps.
+LEAST_EDGE = 0.01
 # Templates from which on a bar shows how far it is.
 _LONG = 1000
 _REFINERS = ModelPool(2)
@@ -61,9 +63,9 @@ class TemplatePixels(RecordingModel):
         """Add up squared distances: a sum, so that no template's steps depend on the others."""
         return ops.sum(ops.square(ops.subtract(ops.cast(y_pred, "float32"), x)))
 
-    def restart(self, templates, pixel_range):
+    def restart(self, templates, pixel_range, edge):
         """Put in other templates, in [0, 1], and let the optimiser forget the last ones."""
-        inside = np.clip(templates, _EDGE, 1 - _EDGE)
+        inside = np.clip(templates, edge, 1 - edge)
         self.logits.assign(np.log(inside / (1 - inside)))
         self.limits.assign(np.float32(pixel_range))
         for variable in self.optimizer.variables:
@@ -75,7 +77,7 @@ class TemplatePixels(RecordingModel):
         return ops.convert_to_numpy(ops.sigmoid(self.logits))
 
 
-def refine_templates(embedder, templates, targets, pixel_range, *, n_steps, verbose=0):
+def refine_templates(embedder, templates, targets, pixel_range, *, n_steps, edge=_EDGE, verbose=0):
     """Bring the embeddings of templates to their targets, by gradient descent on the pixels.
 
     Adam takes steps on the pixels' logits, so that they stay in ``(0, 1)``, to lower
@@ -93,6 +95,8 @@ def refine_templates(embedder, templates, targets, pixel_range, *, n_steps, verb
         The values of a pixel, for F, that 0 and 1 stand for.
     n_steps : int
         Steps of Adam.
+    edge : float, default=0.1
+        How far from 0 and from 1 each pixel begins at least.
     verbose : int, default=0
         1 shows a bar where there are many templates.
 
@@ -116,7 +120,7 @@ def refine_templates(embedder, templates, targets, pixel_range, *, n_steps, verb
             # The last batch is filled up with its last template.
             rows = np.minimum(np.arange(start, start + size), len(templates) - 1)
             batch = ops.convert_to_tensor(targets[rows], "float32")
-            refiner.model.restart(templates[rows], pixel_range)
+            refiner.model.restart(templates[rows], pixel_range, edge)
             for _ in range(n_steps):
                 refiner.model.train_on_batch(batch)
             done = refiner.model.templates()[: len(templates) - start]

@@ -395,7 +395,7 @@ class Unregistered(keras.layers.Layer):
         ({"embedder": FrozenEstimator(FunctionTransformer())}, TypeError, "TripletEmbedder"),
         ({"embedder": FrozenEstimator(TripletEmbedder())}, NotFittedError, "not fitted"),
         ({"embedder": wrong_model()}, ValueError, r"\(4, 4, 1\), X has \(8, 8, 1\).*Resizing"),
-        ({"embedder": keras.layers.Conv2D(2, 3)}, ValueError, "one vector an image"),
+        ({"embedder": keras.layers.AveragePooling2D(2)}, ValueError, "one vector an image"),
         ({"embedder": two_outputs()}, ValueError, "one vector an image"),
         ({"embedder": Unregistered()}, ValueError, "register_keras_serializable"),
         ({"distance": lambda x, y: x - y}, ValueError, r"one value an image.*\(2, 8, 8, 1\)"),

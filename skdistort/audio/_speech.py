@@ -170,7 +170,7 @@ def _in_context(above, context, proportion):
     return counts[last] - counts[first] >= least
 
 
-def inside_of_speech(above, frame, hop):
+def _inside_of_speech(above, frame, hop):
     """Tell which frames share samples with none that is silent.
 
     One that does holds an onset, which is heard in every band, whatever begins.
@@ -178,7 +178,7 @@ def inside_of_speech(above, frame, hop):
     return _in_context(above, -(-frame // hop) - 1, 1)
 
 
-def speech_varies(features, inside, min_modulation):
+def _speech_varies(features, inside, min_modulation):
     """Tell whether the energies of these frames vary more over time than stationary noise's."""
     # Bands overlap: a fourth of 80 tells what all of them do.
     bands = features.T[:: max(1, features.shape[1] // _BANDS), inside]
@@ -366,7 +366,7 @@ class EnergyVAD(BaseEstimator):
         energies = frame_log_energies(samples, frame, hop)
         above = _above_threshold(energies, self.threshold, self.mean_scale)
         if self.min_modulation and above.any():
-            inside = inside_of_speech(above, frame, hop)
-            if not speech_varies(features, inside, self.min_modulation):
+            inside = _inside_of_speech(above, frame, hop)
+            if not _speech_varies(features, inside, self.min_modulation):
                 return np.zeros(len(energies), dtype=bool)
         return _in_context(above, self.context, self.proportion)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from ._decoding import check_waveform, to_samples
-from ._speech import inside_of_speech, speech_varies
+from ._speech import _inside_of_speech, _speech_varies
 
 _RATES = (8000, 16000, 32000, 48000)
 # What the detector decides about at a time, in parts of a second.
@@ -112,8 +112,8 @@ class WebRtcVAD(BaseEstimator):
         middles = frame // 2 + hop * np.arange(len(features))
         speech = np.array(heard)[np.minimum(middles // window, len(heard) - 1)]
         if self.min_modulation and speech.any():
-            inside = inside_of_speech(speech, frame, hop)
-            if not speech_varies(features, inside, self.min_modulation):
+            inside = _inside_of_speech(speech, frame, hop)
+            if not _speech_varies(features, inside, self.min_modulation):
                 return np.zeros(len(features), dtype=bool)
         return speech
 

@@ -170,19 +170,16 @@ def _in_context(above, context, proportion):
     return counts[last] - counts[first] >= least
 
 
-def _inside_of_speech(above, frame, hop):
-    """Tell which frames share samples with none that is silent.
-
-    One that does holds an onset, which is heard in every band, whatever begins.
-    """
-    return _in_context(above, -(-frame // hop) - 1, 1)
-
-
-def _speech_varies(features, inside, min_modulation):
-    """Tell whether the energies of these frames vary more over time than stationary noise's."""
+def _is_stationary(above, features, frame, hop, min_modulation):
+    """Tell whether what was taken for speech varies no more over time than stationary noise."""
+    if not min_modulation or not above.any():
+        return False
+    # A frame that shares samples with a silent one holds an onset, which is heard in every band,
+    # whatever begins.
+    inside = _in_context(above, -(-frame // hop) - 1, 1)
     # Bands overlap: a fourth of 80 tells what all of them do.
     bands = features.T[:: max(1, features.shape[1] // _BANDS), inside]
-    return inside.any() and temporal_modulation(bands.T) > min_modulation
+    return not inside.any() or temporal_modulation(bands.T) <= min_modulation
 
 
 def temporal_modulation(features: ArrayLike) -> float:
@@ -365,8 +362,6 @@ class EnergyVAD(BaseEstimator):
         """Do what `detect` does, parameters being right; `sampling_rate` is not used."""
         energies = frame_log_energies(samples, frame, hop)
         above = _above_threshold(energies, self.threshold, self.mean_scale)
-        if self.min_modulation and above.any():
-            inside = _inside_of_speech(above, frame, hop)
-            if not _speech_varies(features, inside, self.min_modulation):
-                return np.zeros(len(energies), dtype=bool)
+        if _is_stationary(above, features, frame, hop, self.min_modulation):
+            return np.zeros(len(energies), dtype=bool)
         return _in_context(above, self.context, self.proportion)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from ._decoding import check_waveform, to_samples
-from ._speech import _inside_of_speech, _speech_varies
+from ._speech import _is_stationary
 
 _RATES = (8000, 16000, 32000, 48000)
 # What the detector decides about at a time, in parts of a second.
@@ -111,10 +111,8 @@ class WebRtcVAD(BaseEstimator):
         ]
         middles = frame // 2 + hop * np.arange(len(features))
         speech = np.array(heard)[np.minimum(middles // window, len(heard) - 1)]
-        if self.min_modulation and speech.any():
-            inside = _inside_of_speech(speech, frame, hop)
-            if not _speech_varies(features, inside, self.min_modulation):
-                return np.zeros(len(features), dtype=bool)
+        if _is_stationary(speech, features, frame, hop, self.min_modulation):
+            return np.zeros(len(features), dtype=bool)
         return speech
 
 

@@ -154,10 +154,11 @@ def _standardised(frames, offsets, mean, deviation):
         with np.errstate(over="ignore", invalid="ignore"):
             z = (frames[offsets[start] : offsets[stop]] - mean) * scale
             means = np.add.reduceat(z, first) / lengths
-            squares = np.add.reduceat(np.square(z, out=z), first) / lengths
-            distances[start:stop] = np.sqrt(squares.mean(axis=1))
-            variances = np.maximum(squares - np.square(means), 0)
-            spreads[start:stop] = np.sqrt(variances.mean(axis=1))
+            energies = np.einsum("fd,fd->f", z, z)
+            squares = np.add.reduceat(energies, first) / (lengths[:, 0] * z.shape[1])
+            variances = squares - np.square(means).mean(axis=1)
+            distances[start:stop] = np.sqrt(squares)
+            spreads[start:stop] = np.sqrt(np.maximum(variances, 0))
         start = stop
     return distances, spreads
 

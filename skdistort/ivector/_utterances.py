@@ -23,8 +23,8 @@ _FAR, _TOO_FAR = 3.0, 6.0
 _NARROW, _TOO_NARROW = 0.2, 0.08
 # Fewer frames than these may be alike by chance.
 _FEW_FRAMES = 16
-# Frames looked at together; at least one utterance.
-_BLOCK = 1 << 16
+# Frames looked at together, at least one utterance: what stays in the processor's cache.
+_BLOCK = 1 << 12
 
 
 def validate_utterances(

@@ -235,7 +235,7 @@ def main():
             enrolled[name][some] = embed(embedder, np.rint(255 * images))
     probes = dict.fromkeys(enrolled, plain)
     if options.key is not None:
-        probes["template"] = rotate_embeddings(plain, options.key)
+        probes["template"] = rotate_embeddings(plain, options.key, directions=generator.directions_)
     scores = judge(
         {"plain": plain, **enrolled},
         {"plain": plain, **probes},

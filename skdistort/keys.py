@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 from scipy.special import ndtri
 
 from ._typing import Key
@@ -58,7 +59,9 @@ def check_keys(keys: Any, n_samples: int) -> list[Key]:
     return list(keys)
 
 
-def key_rotation(key: Key, n_components: int) -> NDArray[np.float64]:
+def key_rotation(
+    key: Key, n_components: int, directions: tuple[NDArray[Any], int] | None = None
+) -> NDArray[np.float64]:
     """Draw the orthogonal map R_key of embeddings that a key determines.
 
     Over all keys the maps are uniformly distributed (Haar), so that without the key R_key F(X)
@@ -70,11 +73,15 @@ def key_rotation(key: Key, n_components: int) -> NDArray[np.float64]:
         The key. An int is at least 0.
     n_components : int
         Length of an embedding.
+    directions : tuple of (ndarray of shape (n_components, n_components), int), default=None
+        Orthonormal columns V, and how many of the first ones are turned among themselves, as are
+        the others: :class:`skdistort.DistortionGenerator` has them as ``directions_``. None turns
+        all together.
 
     Returns
     -------
     ndarray of shape (n_components, n_components), float64
-        R_key, orthogonal.
+        R_key, orthogonal; with directions ``V diag(R_1, R_2) V'``, of two maps of the key.
 
     Raises
     ------
@@ -91,11 +98,20 @@ def key_rotation(key: Key, n_components: int) -> NDArray[np.float64]:
     array([[1., 0.],
            [0., 1.]])
     """
-    return keyed_orthonormal(key, "rotation of embeddings", n_components, n_components)
+    if directions is None:
+        return keyed_orthonormal(key, "rotation of embeddings", n_components, n_components)
+    V, n_first = directions
+    parts = {"rotation of first directions": n_first, "rotation of others": n_components - n_first}
+    R = block_diag(*(keyed_orthonormal(key, purpose, n, n) for purpose, n in parts.items()))
+    return V @ R @ V.T
 
 
 def rotate_embeddings(
-    embeddings: NDArray[Any], keys: Key | Sequence[Key], *, inverse: bool = False
+    embeddings: NDArray[Any],
+    keys: Key | Sequence[Key],
+    *,
+    inverse: bool = False,
+    directions: tuple[NDArray[Any], int] | None = None,
 ) -> NDArray[np.float32]:
     """Apply to each embedding the orthogonal map of its key.
 
@@ -107,6 +123,8 @@ def rotate_embeddings(
         One key for all, or one for each.
     inverse : bool, default=False
         Whether to undo the map instead.
+    directions : tuple of (ndarray of shape (n_components, n_components), int), default=None
+        As for :func:`key_rotation`.
 
     Returns
     -------
@@ -133,7 +151,7 @@ def rotate_embeddings(
         rows.setdefault(key, []).append(row)
     rotated = np.empty(embeddings.shape, dtype=np.float32)
     for key, of_key in rows.items():
-        R = key_rotation(key, embeddings.shape[1])
+        R = key_rotation(key, embeddings.shape[1], directions)
         rotated[of_key] = embeddings[of_key] @ (R if inverse else R.T)
     return rotated
 

@@ -7,7 +7,6 @@ probes against templates. What is presented comes from `_probes`, what is stolen
 import numpy as np
 from sklearn.metrics import euclidean_distances
 
-from ..keys import rotate_embeddings
 from ..metrics import equal_error_rate, pair_scores
 from ._carriers import draw_carriers
 from ._evidence import eer_interval, with_interval
@@ -62,8 +61,8 @@ def replay(evidence):
     # A key for each record: what a single one does is a matter of luck.
     new_keys, stolen = evidence.new_keys, evidence.stolen_embeddings
     # What embed_probe gives, with each image embedded once.
-    wrong = rotate_embeddings(evidence.embeddings, new_keys)
-    same_key, new_key = (rotate_embeddings(stolen, k) for k in (evidence.old_keys, new_keys))
+    wrong = evidence.system.rotate(evidence.embeddings, new_keys)
+    same_key, new_key = (evidence.system.rotate(stolen, k) for k in (evidence.old_keys, new_keys))
     reissued = evidence.reissued_embeddings
     return [
         *rows,
@@ -143,6 +142,7 @@ def impersonate(evidence, *, n_tries, n_steps, rng):
             system.embed(own[rng.randint(len(own))][None])[0],
             evidence.stolen_embeddings,
             system.fresh_keys(n_tries),
+            system.generator._directions,
         )
         add(
             "own face, searched key, where any claimed key is applied",
@@ -180,7 +180,7 @@ def impersonate(evidence, *, n_tries, n_steps, rng):
     for name, images in made.items():
         probes = system.embed(images)
         if system.keyed:
-            probes = rotate_embeddings(probes, evidence.new_keys)
+            probes = system.rotate(probes, evidence.new_keys)
             accepted = evidence.against_own(probes, evidence.reissued_embeddings)
         else:
             accepted = evidence.against_others(probes, evidence.template_embeddings)
@@ -256,7 +256,7 @@ def renew(evidence, n_renewals):
             templates, keys = system.renew(templates, keys, new), new
         embedded = system.embed(templates)
         # A key turns both sides alike: all is compared where no key is, one for each record.
-        found = rotate_embeddings(embedded, keys, inverse=True)
+        found = system.rotate(embedded, keys, inverse=True)
         own = paired_scores(evidence.embeddings, found)
         pairs = pair_scores(evidence.embeddings, labels, found, labels, exclude_same_index=True)
         genuine, scores = pairs

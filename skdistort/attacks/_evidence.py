@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ..keys import rotate_embeddings
 from ..metrics import bootstrap_interval, equal_error_rate, pair_scores, verification_report
 from ._measures import (
     decision_thresholds,
@@ -171,7 +170,7 @@ class Evidence:
         """
         if not self.system.keyed:
             return self.stolen_embeddings
-        return rotate_embeddings(self.stolen_embeddings, self.old_keys, inverse=True)
+        return self.system.rotate(self.stolen_embeddings, self.old_keys, inverse=True)
 
     @cached_property
     def embeddings_known(self):
@@ -184,7 +183,7 @@ class Evidence:
         """
         if not self.system.keyed:
             return self.template_embeddings
-        return rotate_embeddings(self.template_embeddings, self.system.key, inverse=True)
+        return self.system.rotate(self.template_embeddings, self.system.key, inverse=True)
 
     @cached_property
     def reissued_embeddings(self):

@@ -16,7 +16,10 @@ from ..keys import key_rotation
 
 
 def key_search_scores(
-    embedding: ArrayLike, template_embeddings: ArrayLike, keys: Sequence[Key]
+    embedding: ArrayLike,
+    template_embeddings: ArrayLike,
+    keys: Sequence[Key],
+    directions: tuple[NDArray[np.float64], int] | None = None,
 ) -> NDArray[np.float64]:
     """Score one's own face, under one key after the other, against stolen templates.
 
@@ -33,6 +36,8 @@ def key_search_scores(
         F(T), under keys that he does not know.
     keys : sequence of int or bytes
         The keys to try.
+    directions : tuple of (ndarray of shape (m, m), int), default=None
+        See :func:`skdistort.keys.key_rotation`.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def key_search_scores(
     ((2, 200), True)
     """
     own = np.asarray(embedding, dtype=np.float64)
-    rotated = np.stack([key_rotation(key, own.size) @ own for key in keys])
+    rotated = np.stack([key_rotation(key, own.size, directions) @ own for key in keys])
     return -euclidean_distances(template_embeddings, rotated, squared=True)
 
 

@@ -16,7 +16,6 @@ from ..distortion._refinement import LEAST_EDGE, refine_templates
 from ..images._layout import as_images, from_unit_range, restore_layout, split_layout
 from ..images._sources import joined
 from ..images._units import units_unchecked
-from ..keys import rotate_embeddings
 
 _KEY_BYTES = 16
 
@@ -216,7 +215,26 @@ class AttackedSystem:
             What is compared with the embeddings of templates.
         """
         embeddings, keys = self.embed(images), self._keys(keys)
-        return embeddings if keys is None else rotate_embeddings(embeddings, keys)
+        return embeddings if keys is None else self.rotate(embeddings, keys)
+
+    def rotate(self, embeddings, keys, *, inverse=False):
+        """Apply to each embedding the map of its key, or undo it.
+
+        Parameters
+        ----------
+        embeddings : ndarray of shape (n_samples, m)
+            Embeddings.
+        keys : bytes, int or list of these
+            The keys.
+        inverse : bool, default=False
+            Whether to undo it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, m), dtype float32
+            Embeddings.
+        """
+        return self.generator._rotate(embeddings, keys, inverse)
 
     def embed_held_out(self, images):
         """Embed images by F'.

@@ -10,13 +10,25 @@ import numpy as np
 from .._labels import encode_classes
 from ..images._layout import to_unit_range
 from ..training._batches import IndexedBatches, StreamedBatches, balanced_draw, draw_shuffled
+from ._directions import rotate_at_random
 
 # Samples of a class in a batch, where F learns too.
 _SAMPLES_PER_CLASS = 8
 
 
 def indexed_batches(
-    images, rows, *, case, embeddings, labels, keyed, pixel_range, batch_size, rng, redraw
+    images,
+    rows,
+    *,
+    case,
+    embeddings,
+    labels,
+    keyed,
+    pixel_range,
+    batch_size,
+    rng,
+    redraw,
+    directions=None,
 ):
     """Make batches of images that are read by row numbers, for the training network and its loss.
 
@@ -42,6 +54,8 @@ def indexed_batches(
         Source of the draws.
     redraw : bool
         Whether to draw again after each epoch.
+    directions : tuple or None, default=None
+        What keys turn among themselves, see :func:`rotate_at_random`.
 
     Returns
     -------
@@ -52,12 +66,13 @@ def indexed_batches(
         draw = balanced_draw(labels[rows], batch_size, _SAMPLES_PER_CLASS)
     else:
         draw = partial(draw_shuffled, n_samples=len(rows), batch_size=batch_size)
+    rotate = partial(rotate_at_random, directions=directions)
     if keyed and not redraw:
         # Rotated once, to stay as they are.
-        embeddings = rotate_at_random(embeddings, rng)
+        embeddings = rotate(embeddings, rng)
     vary = None
     if redraw and case.sees == "embedding":
-        vary = rotate_at_random if keyed else mix_at_random
+        vary = rotate if keyed else mix_at_random
 
     def gather(batch):
         picked = rows[batch]
@@ -70,7 +85,9 @@ def indexed_batches(
     return IndexedBatches(draw, gather, rng, redraw)
 
 
-def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, rng, redraw):
+def streamed_batches(
+    stream, rows, *, case, n_components, learns, pixel_range, rng, redraw, directions=None
+):
     """Make batches of images that come in batches and may never be the same.
 
     The network computes F(X) of them itself.
@@ -93,6 +110,8 @@ def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, r
         Source of the draws.
     redraw : bool
         Whether to draw again after each epoch.
+    directions : tuple or None, default=None
+        What keys turn among themselves, see :func:`rotate_at_random`.
 
     Returns
     -------
@@ -103,6 +122,7 @@ def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, r
         _prepare_images,
         case=case,
         n_components=n_components,
+        directions=directions,
         pixel_range=pixel_range,
         learns=learns,
         # What is watched is F(X), of which templates will be made.
@@ -112,13 +132,13 @@ def streamed_batches(stream, rows, *, case, n_components, learns, pixel_range, r
 
 
 def _prepare_images(
-    images, classes, rng, *, case, n_components, pixel_range, learns, largest_share
+    images, classes, rng, *, case, n_components, pixel_range, learns, largest_share, directions=None
 ):
     """Make inputs and targets of a batch of images; other processes can find it by its name."""
     given = {"image": to_unit_range(images, pixel_range)}
     if "direction" in case.inputs:
-        unit_vectors = np.tile(np.eye(1, n_components), (len(images), 1))
-        given["direction"] = rotate_at_random(unit_vectors, rng)
+        first = np.eye(n_components)[0] if directions is None else directions[0][:, 0]
+        given["direction"] = rotate_at_random(np.tile(first, (len(images), 1)), rng, directions)
     if "share" in case.inputs:
         given["share"] = rng.uniform(0, largest_share, (len(images), 1)).astype(np.float32)
     return _inputs_and_targets(case, given, encode_classes(images, classes) if learns else None)
@@ -132,37 +152,6 @@ def _inputs_and_targets(case, given, labels):
     if labels is not None:
         targets["label"] = labels
     return {name: given[name] for name in case.inputs}, targets
-
-
-def rotate_at_random(embeddings, rng):
-    """Draw R_key z for each embedding z, each under a key of its own.
-
-    Over the keys R_key is uniformly distributed among the orthogonal maps, and R_key z among the
-    vectors of the length of z, so that no map has to be made.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n_samples, m)
-        Embeddings.
-    rng : numpy.random.RandomState
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, m), float32
-        Vectors of the same lengths.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdistort.distortion._batches import rotate_at_random
-    >>> Z = rotate_at_random(np.eye(3), np.random.RandomState(0))
-    >>> np.linalg.norm(Z, axis=1).round(6).tolist()
-    [1.0, 1.0, 1.0]
-    """
-    drawn = rng.standard_normal(embeddings.shape)
-    lengths = np.linalg.norm(embeddings, axis=1) / np.linalg.norm(drawn, axis=1)
-    return (drawn * lengths[:, None]).astype(np.float32)
 
 
 def mix_at_random(embeddings, rng):

@@ -43,6 +43,7 @@ from ..training._batches import spawn_rng
 from ..training._collapse import warn_of_collapse
 from ._batches import indexed_batches, streamed_batches
 from ._comparison import DistortionComparison, diagnose_distortion, overall_score
+from ._directions import filled_directions
 from ._embedder import check_embedder, fit_embedder, try_embedder
 from ._refinement import refine_templates
 from ._training import (
@@ -58,6 +59,8 @@ from ._training import (
 _N_DIAGNOSED, _DIAGNOSED_VALUES, _FEWEST_DIAGNOSED = 256, 2**22, 8
 # Images that an embedder is tried on before the training.
 _N_TRIED = 16
+# Images of a stream, of which nobody knows how many there are, whose embeddings tell directions.
+_N_SPANNING = 1024
 # A renewal's error stays in all later ones, and nobody waits for it at a counter.
 _RENEWING = 3
 
@@ -165,6 +168,11 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         the embedder) where these learn, and with `validation_fraction` the ``"val_"`` ones.
     keyed_ : bool
         Whether the generator was fitted with a key.
+    directions_ : tuple of (ndarray of shape (m, m), int) or None
+        Where F(X) lies in few directions, at most half of all, as that of ten classes does in
+        nine: orthonormal columns, and how many of the first ones hold 99 % of the squared length.
+        A key turns these among themselves, and so the others, as images reach no others. None
+        where it turns all, where F learns along, and without a key.
     pixel_range_ : tuple of 2 float
         The range in use.
     image_shape_ : tuple of 3 int
@@ -537,7 +545,16 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
         case = TrainingCase.of(
             self.architecture, keyed=self.keyed_, streamed=streamed, learns=self.train_embedder
         )
-        shared = {"case": case, "pixel_range": self.pixel_range_}
+        embeddings = None
+        if case.target == "embedding":
+            embeddings = self._embed(images)
+        if not goes_on:
+            self._settle_directions(images, embeddings)
+        shared = {
+            "case": case,
+            "directions": self._directions,
+            "pixel_range": self.pixel_range_,
+        }
         if streamed:
             make_batches = partial(
                 streamed_batches,
@@ -550,7 +567,7 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             make_batches = partial(
                 indexed_batches,
                 images,
-                embeddings=self._embed(images) if case.target == "embedding" else None,
+                embeddings=embeddings,
                 labels=labels,
                 keyed=self.keyed_,
                 batch_size=self.batch_size,
@@ -592,6 +609,16 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
                 "random_state": rng.randint(2**31 - 1),
             },
         )
+
+    def _settle_directions(self, images, embeddings):
+        """Settle what keys turn among themselves: F is in place, and does not change any more."""
+        self.directions_ = None
+        # What learns along fills the directions that it is asked to fill.
+        if not self.keyed_ or self.train_embedder:
+            return
+        if embeddings is None:
+            embeddings = self._embed(some_images(images, _N_SPANNING))
+        self.directions_ = filled_directions(embeddings)
 
     def _check_key_and_embedder(self, y, goes_on):
         """Refuse combinations of parameters that have no sense, before anything is trained."""
@@ -702,7 +729,16 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
     def _under_keys(self, embeddings, keys):
         keys = self._check_keyed(keys)
-        return embeddings if keys is None else rotate_embeddings(embeddings, keys)
+        return embeddings if keys is None else self._rotate(embeddings, keys)
+
+    def _rotate(self, embeddings, keys, inverse=False):
+        """Apply R_key, or undo it; the one place that knows what it is here."""
+        return rotate_embeddings(embeddings, keys, inverse=inverse, directions=self._directions)
+
+    @property
+    def _directions(self):
+        """Give `directions_`; a generator of an earlier build has none."""
+        return getattr(self, "directions_", None)
 
     def _in_layout(self, distorted, layout):
         """Bring what G gives to the units and the layout of the data."""
@@ -739,9 +775,12 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
 
     def _renew(self, embeddings, old_keys, new_keys):
         """Make templates of embeddings of others; under a key G sees nothing else."""
-        plain = rotate_embeddings(embeddings, old_keys, inverse=True)
-        targets = rotate_embeddings(plain, new_keys)
+        targets = self._renewed(embeddings, old_keys, new_keys)
         return self._generate(None, targets, n_steps=_RENEWING * self.refinement_steps)
+
+    def _renewed(self, embeddings, old_keys, new_keys):
+        """Tell what embeddings of templates are to become under other keys."""
+        return self._rotate(self._rotate(embeddings, old_keys, inverse=True), new_keys)
 
     def _compare(self, images):
         """Put valid images and their templates side by side."""

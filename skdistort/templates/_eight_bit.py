@@ -16,7 +16,6 @@ from sklearn.utils.validation import column_or_1d
 from ..images._layout import from_unit_range
 from ..images._photos import recompress
 from ..images._sources import joined
-from ..keys import rotate_embeddings
 from ..metrics import pairwise_equal_error_rate
 from ._gallery import squared_distances
 
@@ -182,7 +181,7 @@ def renewal_error_rates(
     for key in range(n_renewals + 1):
         if key:
             templates, enrolled, _ = renew_templates(generator, templates, key - 1, key)
-        probes = rotate_embeddings(plain, key)
+        probes = generator._rotate(plain, key)
         rate, _ = pairwise_equal_error_rate(probes, y, enrolled, y, exclude_same_index=True)
         error_rates.append(rate)
         distances.append(np.mean(squared_distances(probes, enrolled)))
@@ -228,13 +227,13 @@ def renew_templates(generator, templates, old_key, new_key):
     embeddings : ndarray of shape (n_samples, m), float32
         Their embeddings.
     distances : ndarray of shape (n_samples,), float64
-        Squared distance of each to the embedding of the old one, under one key.
+        Squared distance of each to what the embedding of the old one is to become.
     """
     before = embed_templates(generator, templates)
     renewed = _quantised(generator._renew(before, old_key, new_key))
     embeddings = embed_templates(generator, renewed)
-    plain = rotate_embeddings(before, old_key, inverse=True)
-    return renewed, embeddings, squared_distances(embeddings, rotate_embeddings(plain, new_key))
+    targets = generator._renewed(before, old_key, new_key)
+    return renewed, embeddings, squared_distances(embeddings, targets)
 
 
 def read_templates(generator, blobs):
@@ -341,10 +340,10 @@ def generator_parts(generator):
     Returns
     -------
     settings : tuple
-        The architecture, whether there is a key, the image shape, the pixel range, and both
-        networks' configurations.
+        The architecture, whether there is a key, the image shape, the pixel range, both networks'
+        configurations and, where they are few, how many directions a key turns among themselves.
     weights : list of ndarray
-        Their weights, not copied.
+        Their weights and these directions, not copied.
     """
     networks = generator.network_, generator.embedder_
     settings = (
@@ -354,7 +353,11 @@ def generator_parts(generator):
         generator.pixel_range_,
         *(network.config for network in networks),
     )
-    return settings, [weight for network in networks for weight in network.weights]
+    weights = [weight for network in networks for weight in network.weights]
+    if generator._directions is None:
+        return settings, weights
+    directions, n_filled = generator._directions
+    return (*settings, n_filled), [*weights, directions]
 
 
 def generator_fingerprint(generator):
@@ -369,7 +372,8 @@ def generator_fingerprint(generator):
     -------
     str
         SHA-256, in hexadecimal, of both networks' configurations and weights, the architecture,
-        whether there is a key, the image shape and the pixel range. Pickling keeps it.
+        whether there is a key and what it turns, the image shape and the pixel range. Pickling
+        keeps it.
     """
     settings, weights = generator_parts(generator)
     digest = hashlib.sha256(repr(settings).encode())

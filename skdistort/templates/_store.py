@@ -15,7 +15,7 @@ from ..decision._thresholds import check_strategy
 from ..distortion import DistortionGenerator
 from ..distortion._comparison import MAX_EMBEDDING_DISTANCE
 from ..exceptions import RenewalError
-from ..keys import key_check, rotate_embeddings
+from ..keys import key_check
 from . import _eight_bit
 from ._cache import BLOCK, GalleryCache
 from ._claims import (
@@ -457,7 +457,7 @@ class TemplateStore(OpenStore):
         enrolled = _eight_bit.embed_templates(self.generator, templates)
         if keys is not None:
             # As far from plain probes as the templates are from probes under their keys.
-            enrolled = rotate_embeddings(enrolled, keys, inverse=True)
+            enrolled = self.generator._rotate(enrolled, keys, inverse=True)
         thresholds = choose_thresholds(probes, enrolled, y, strategy, target_fmr)
         self._database.put("thresholds", write_thresholds(thresholds))
         return self

@@ -311,28 +311,25 @@ class LogMelSpectrogram(TransformerMixin, PersistenceMixin, BaseEstimator):
         """Compute images of utterances one by one; problems and remarks by index."""
         analysis = self._make_analysis()
         images, problems, remarks = [], {}, {}
+        if self.n_frames is not None:
+            shape = len(samples), self.n_mels, self.n_frames, 1
+            filled, n_filled = np.empty(shape, dtype=np.float32), 0
         for i, utterance in enumerate(samples):
             try:
                 features, peak = self._compute_features(utterance, analysis)
             except ValueError as problem:
                 problems[i] = problem
                 continue
-            images.append(self._to_image(features))
+            # Bands lie upon each other.
+            if self.n_frames is None:
+                images.append(np.ascontiguousarray(features.T)[:, :, None])
+            else:
+                _repeat(features.T, filled[n_filled, :, :, 0])
+                n_filled += 1
             remark = remark_if_loud(peak, utterance.name)
             if remark is not None:
                 remarks[i] = remark
-        if self.n_frames is not None:
-            shape = -1, self.n_mels, self.n_frames, 1
-            images = np.array(images, dtype=np.float32).reshape(shape)
-        return images, problems, remarks
-
-    def _to_image(self, features):
-        """Lay bands upon each other, and repeat frames until there are enough."""
-        if self.n_frames is None:
-            return np.ascontiguousarray(features.T)[:, :, None]
-        image = np.empty((self.n_mels, self.n_frames, 1), dtype=np.float32)
-        _repeat(features.T, image[:, :, 0])
-        return image
+        return images if self.n_frames is None else filled[:n_filled], problems, remarks
 
     def _compute_features(self, utterance, analysis):
         """Compute the frames of one utterance that are kept, and the peak of what was looked at."""

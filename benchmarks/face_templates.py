@@ -30,7 +30,6 @@ from skdistort.metrics import (
     unlinkability,
 )
 from skdistort.mobilefacenet import load_mobilefacenet
-from skdistort.templates._eight_bit import embed_templates, make_templates, renew_templates
 
 MEASURES = {
     "EER": equal_error_rate,
@@ -105,9 +104,9 @@ def judge(generator, X, people, options):
     for steps in options.steps:
         generator.set_params(refinement_steps=steps)
         start = time.perf_counter()
-        templates = make_templates(generator, X, key)
+        templates = np.rint(generator.transform(X, keys=key))
         seconds = time.perf_counter() - start
-        enrolled = embed_templates(generator, templates)
+        enrolled = generator.embed(templates)
         probes = rotate(plain, key)
         judged.measure(probes, enrolled, f"{steps} steps")
         similar = abs_pearson(X / 255, templates / 255).mean()
@@ -119,7 +118,7 @@ def judge(generator, X, people, options):
         )
         passed, n = judged.accepted(rotate(plain, other), enrolled)
         print(f"    under a wrong key {passed} of {n} genuine pairs pass")
-    elsewhere = embed_templates(generator, make_templates(generator, X, other))
+    elsewhere = generator.embed(np.rint(generator.transform(X, keys=other)))
     linked = unlinkability(
         *pair_scores(enrolled, people, elsewhere, people), random_state=options.seed
     )
@@ -127,12 +126,12 @@ def judge(generator, X, people, options):
     some = np.isin(people, np.unique(people)[: options.renewed])
     judged = Judge(plain[some], people[some], options.resamples)
     generator.set_params(refinement_steps=options.steps[0])
-    templates = make_templates(generator, X[some], key)
-    enrolled = embed_templates(generator, templates)
+    templates = np.rint(generator.transform(X[some], keys=key))
+    enrolled = generator.embed(templates)
     for renewal in range(options.renewals + 1):
         if renewal:
-            templates, enrolled, _ = renew_templates(generator, templates, key, key + 1)
-            key += 1
+            templates = np.rint(generator.reissue(templates, key, key + 1))
+            enrolled, key = generator.embed(templates), key + 1
         if renewal in (0, 1, options.renewals):
             probes = rotate(plain[some], key)
             judged.measure(probes, enrolled, f"{options.steps[0]} steps, {renewal} renewals")

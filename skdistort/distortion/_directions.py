@@ -11,6 +11,10 @@ import numpy as np
 # of all. Where they are more, nearly every direction is reached, and keys are the stronger. Within
 # fewer than eight, keys would be too much alike: rather is nothing reached, and `fit` warns.
 _SHARE, _MOST, _FEWEST = 0.99, 0.5, 8
+# How much of the squared length may lie elsewhere of images that are none. Of embedders of ten
+# digits 0.11 to 0.14 does; of MobileFaceNet 0.83 beside what 40 faces fill, and 0.40 beside 80, and
+# of the faces of others about as much.
+_ELSEWHERE = 0.2
 
 
 def filled_directions(embeddings):
@@ -43,6 +47,32 @@ def filled_directions(embeddings):
     if not _FEWEST <= n_filled <= _MOST * len(held):
         return None
     return np.ascontiguousarray(directions), n_filled
+
+
+def fills_no_others(embed, images, directions):
+    """Whether F itself keeps to directions, and not only its embeddings of a few images.
+
+    It is asked about images that are none, with their values in an order drawn at random.
+
+    Parameters
+    ----------
+    embed : callable
+        F, from images to embeddings.
+    images : ndarray of shape (n_samples, height, width, channels)
+        A few images.
+    directions : tuple of (ndarray of shape (m, m), int)
+        What :func:`filled_directions` gives.
+
+    Returns
+    -------
+    bool
+        Whether less than a fifth of the squared length lies elsewhere.
+    """
+    rng = np.random.RandomState(0)
+    scrambled = np.stack([rng.permutation(image.ravel()).reshape(image.shape) for image in images])
+    V, n_filled = directions
+    parts = embed(scrambled).astype(np.float64) @ V
+    return bool(np.sum(parts[:, n_filled:] ** 2) < _ELSEWHERE * np.sum(parts**2))
 
 
 def rotate_at_random(embeddings, rng, directions=None):

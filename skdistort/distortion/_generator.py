@@ -43,7 +43,7 @@ from ..training._batches import spawn_rng
 from ..training._collapse import warn_of_collapse
 from ._batches import indexed_batches, streamed_batches
 from ._comparison import DistortionComparison, diagnose_distortion, overall_score
-from ._directions import filled_directions
+from ._directions import filled_directions, fills_no_others
 from ._embedder import check_embedder, fit_embedder, try_embedder
 from ._refinement import refine_templates
 from ._training import (
@@ -59,8 +59,9 @@ from ._training import (
 _N_DIAGNOSED, _DIAGNOSED_VALUES, _FEWEST_DIAGNOSED = 256, 2**22, 8
 # Images that an embedder is tried on before the training.
 _N_TRIED = 16
-# Images of a stream, of which nobody knows how many there are, whose embeddings tell directions.
-_N_SPANNING = 1024
+# Images of a stream, of which nobody knows how many there are, whose embeddings tell directions,
+# and images that tell whether there are others.
+_N_SPANNING, _N_SPREAD = 1024, 128
 # A renewal's error stays in all later ones, and nobody waits for it at a counter.
 _RENEWING = 3
 
@@ -169,10 +170,10 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
     keyed_ : bool
         Whether the generator was fitted with a key.
     directions_ : tuple of (ndarray of shape (m, m), int) or None
-        Where F(X) lies in few directions, at most half of all, as that of ten classes does in
-        nine: orthonormal columns, and how many of the first ones hold 99 % of the squared length.
-        A key turns these among themselves, and so the others, as images reach no others. None
-        where it turns all, where F learns along, and without a key.
+        Where F puts all images in few directions, at most half of all, as that of ten classes
+        does in nine: orthonormal columns, and how many of the first ones hold 99 % of the squared
+        length. A key turns these among themselves, and so the others, as images reach no others.
+        None where it turns all, where F learns along, and without a key.
     pixel_range_ : tuple of 2 float
         The range in use.
     image_shape_ : tuple of 3 int
@@ -618,7 +619,11 @@ class DistortionGenerator(OneToOneFeatureMixin, KerasTransformer):
             return
         if embeddings is None:
             embeddings = self._embed(some_images(images, _N_SPANNING))
-        self.directions_ = filled_directions(embeddings)
+        directions = filled_directions(embeddings)
+        if directions is None:
+            return
+        if fills_no_others(self._embed, some_images(images, _N_SPREAD), directions):
+            self.directions_ = directions
 
     def _check_key_and_embedder(self, y, goes_on):
         """Refuse combinations of parameters that have no sense, before anything is trained."""

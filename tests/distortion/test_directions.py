@@ -110,6 +110,23 @@ def test_one_who_goes_on_keeps_them(keyed):
     np.testing.assert_array_equal(again.directions_[0], keyed.directions_[0])
 
 
+def test_few_images_are_no_few_directions():
+    """Of twenty images any F fills twenty directions at most; other images fill the others."""
+    inputs = keras.layers.Input((8, 8, 1))
+    linear = keras.layers.Dense(64, use_bias=False)
+    F = keras.Model(
+        inputs, keras.layers.UnitNormalization()(linear(keras.layers.Flatten()(inputs)))
+    )
+    F.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in F.get_weights()])
+    images = np.random.default_rng(1).permuted(X_train[:20], axis=1)
+    generator = DistortionGenerator(F, key=1, epochs=1, filters=(4,), random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        generator.fit(images)
+    assert filled_directions(generator.embed(images)) is not None
+    assert generator.directions_ is None
+
+
 @pytest.mark.parametrize("params", [{}, {"key": 1, "train_embedder": True}])
 def test_without_a_key_or_where_f_learns_all_are_free(frozen, params):
     generator = DistortionGenerator(frozen, epochs=1, filters=(4,), random_state=0, **params)

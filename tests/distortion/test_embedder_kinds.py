@@ -3,7 +3,7 @@
 import contextlib
 import pickle
 import warnings
-from functools import partial
+from functools import cache, partial
 
 import joblib
 import keras
@@ -143,6 +143,32 @@ def make_jax_layer():
     return layers.JaxLayer(jax_call, jax_init, params={"w": np.float32(np.eye(64, 4))})
 
 
+@cache
+def flax_module():
+    """Make a class of Flax, whose import takes seconds."""
+    nn = pytest.importorskip("flax.linen", reason="flax is not installed")
+
+    @keras.saving.register_keras_serializable(package="skdistort_tests")
+    class Linear(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(4, use_bias=False)(x.reshape((x.shape[0], -1)))
+
+        def get_config(self):
+            return {}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls()
+
+    return Linear
+
+
+def make_flax_layer():
+    variables = {"params": {"Dense_0": {"kernel": np.float32(np.eye(64, 4))}}}
+    return layers.FlaxLayer(flax_module()(), variables=variables)
+
+
 def make_kind(kind, folder):
     """Make F of a kind, what it gives for X, and a function that gives its numbers."""
     if kind in LEARNERS:
@@ -155,8 +181,9 @@ def make_kind(kind, folder):
         model = make_model()
         model.save(folder / "model.keras")
         return str(folder / "model.keras"), apply_model(model), lambda: []
-    if kind == "jax":
-        layer = keras.Sequential([layers.Input((8, 8, 1)), make_jax_layer()])
+    if kind in ("jax", "flax"):
+        layer = make_jax_layer() if kind == "jax" else make_flax_layer()
+        layer = keras.Sequential([layers.Input((8, 8, 1)), layer])
         return layer, X.reshape(len(X), -1)[:, :4], layer.get_weights
     if kind == "torch":
         module = make_module()
@@ -170,7 +197,7 @@ def make_kind(kind, folder):
 
 LEARNERS = {"triplet": TripletEmbedder, "softmax": SoftmaxEmbedder, "siamese": SiameseVerifier}
 NETWORKS = ["model", "keras file", "onnx file", "onnx model"]
-NETWORKS += {"torch": ["torch"], "jax": ["jax"]}.get(BACKEND, [])
+NETWORKS += {"torch": ["torch"], "jax": ["jax", "flax"]}.get(BACKEND, [])
 
 
 @pytest.mark.parametrize("kind", [*LEARNERS, *NETWORKS])
@@ -193,6 +220,7 @@ def test_from_fit_to_a_file_and_a_store_and_back(kind, tmp_path):
     needed = {
         "torch": {"embedder": make_module()} if kind == "torch" else {},
         "jax": {"trusted": [layers.JaxLayer, jax_init, jax_call]},
+        "flax": {"trusted": [layers.FlaxLayer, flax_module()] if kind == "flax" else []},
     }.get(kind, {})
     with warnings.catch_warnings():
         # What needs nothing to be loaded is saved without a word.

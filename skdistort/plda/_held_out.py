@@ -151,6 +151,25 @@ def learn_scales(folds):
     return float(within), float(between), float(np.exp(found.x))
 
 
+def scaled_cllr(folds, within, between, scale):
+    """Evaluate the Cllr of held-out classes under scaled variances and ratios.
+
+    Parameters
+    ----------
+    folds : list of HeldOutClasses
+        Classes held out.
+    within, between, scale : float
+        What :func:`learn_scales` gives.
+
+    Returns
+    -------
+    float
+        In bits.
+    """
+    genuine, ratios = _pooled(folds, within, between)
+    return cllr(genuine, scale * ratios)
+
+
 def loss_of_calibration(folds):
     """Tell by how many bits ratios miss what they could say, each fold scaled by the others.
 

@@ -312,7 +312,8 @@ class WithinClassNormaliser(
     shrinkage : "auto", float or None, default="auto"
         How far the covariance within the classes is pulled to a multiple of the identity, in
         [0, 1]; "auto" is the formula of Ledoit and Wolf. None does not, which needs many more
-        samples than features.
+        samples than features. Of i-vectors of some hundred speakers the formula gives 1, by which
+        nothing is whitened, and None does better: try both on people held out.
 
     Attributes
     ----------

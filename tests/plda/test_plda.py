@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from support import contract
 from support.two_covariance import counts_of_classes, draw_classes, draw_model, log_density
 
 from skdistort.metrics import cllr, equal_error_rate, min_cllr, pair_scores
-from skdistort.plda import PLDA, llr_matrix, pair_llr
+from skdistort.plda import PLDA, _plda, llr_matrix, pair_llr
 from skdistort.plda._two_covariance import diagonalise
 
 pytestmark = pytest.mark.fast
@@ -358,3 +359,44 @@ def test_adapts_as_kaldi_does(training_set):
     assert not hasattr(plda, "threshold_")
     with pytest.raises(ValueError, match="within_scale must be a number of 0 or more"):
         plda.adapt(X, within_scale=-1)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [((0.5, 0.4, 0.3), 0.7), ((0.5, 0.2, 0.3), 0.3), ((0.5, 0.5, 0.5), "auto")],
+)
+def test_classes_held_out_choose_the_shrinkage(losses, expected, monkeypatch):
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:300], y[:300]
+    found = iter(losses)
+    monkeypatch.setattr(_plda, "scaled_cllr", lambda folds, *scales: next(found))
+    plda = PLDA().fit(X, y)
+    assert plda.shrinkage_ == expected
+    assert plda.shrinkage == "auto"
+    if expected == "auto":
+        return
+    alone = PLDA(shrinkage=expected)
+    monkeypatch.setattr(_plda, "scaled_cllr", lambda folds, *scales: 0.0)
+    alone.fit(X, y)
+    assert alone.shrinkage_ == expected
+    for name in ("projection_", "mean_", "between_covariance_", "within_covariance_"):
+        np.testing.assert_array_equal(getattr(plda, name), getattr(alone, name))
+    assert plda.llr_scale_ == alone.llr_scale_
+
+
+def test_without_held_out_classes_the_formula_shrinks():
+    X, y = load_digits(return_X_y=True)
+    assert PLDA(n_folds=None).fit(X[:300], y[:300]).shrinkage_ == "auto"
+    assert PLDA(shrinkage=None).fit(X[:300], y[:300]).shrinkage_ is None
+
+
+def test_the_shrinkage_that_is_chosen_tells_unseen_classes_apart_better():
+    X, y = load_digits(return_X_y=True)
+    known = np.isin(y, [1, 2, 4, 6, 8, 9])
+    with warnings.catch_warnings():
+        # Of six classes no ratios can be read.
+        warnings.simplefilter("ignore", UserWarning)
+        chosen, formula = (PLDA(n_folds=n).fit(X[known], y[known]) for n in (10, None))
+    assert chosen.shrinkage_ == 0.7
+    # 0.82 and 0.78.
+    assert chosen.score(X[~known], y[~known]) > formula.score(X[~known], y[~known]) + 0.02

@@ -399,6 +399,8 @@ class PLDA(
             scales = learn_scales(folds) if folds else (1.0, 1.0, 1.0)
             loss = scaled_cllr(folds, *scales) if folds else 0.0
             tried.append((loss, share, folds, scales))
+            if not folds:
+                break
         # The first of equals.
         _, best, folds, (within, between, self.llr_scale_) = min(tried, key=itemgetter(0))
         if best != self.shrinkage_:

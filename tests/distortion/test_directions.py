@@ -15,7 +15,9 @@ from support.backends import properties
 
 from skdistort import DistortionGenerator, TripletEmbedder
 from skdistort.attacks import key_search_scores
+from skdistort.distortion._batches import _prepare_images, indexed_batches
 from skdistort.distortion._directions import filled_directions, rotate_at_random
+from skdistort.distortion._training import TrainingCase
 from skdistort.keys import key_rotation, rotate_embeddings
 from skdistort.metrics import equal_error_rate, pair_scores
 from skdistort.templates import TemplateStore, renewal_error_rates
@@ -87,6 +89,9 @@ def test_a_store_renews(keyed, tmp_path):
         assert store.rotate(None, 6, key=5) == 40
         assert store.verify(ids, X_test[:40], keys=6).mean() >= before.mean() - 0.1
         assert before.mean() > 0.9
+        # A threshold of probes and templates that a key does not bring together lets all pass.
+        others = y_test[:40] != y_test[40:80]
+        assert store.verify(ids, X_test[40:80], keys=6)[others].mean() < 0.1
 
 
 def test_what_keys_turn_belongs_to_the_generator(keyed, tmp_path):
@@ -216,6 +221,47 @@ def test_directions_drawn_at_random_are_those_of_random_keys():
         assert np.abs(found.mean(axis=0)).max() < 0.25
         expected = np.diag([4.5, 4.5, 8, 8])
         np.testing.assert_allclose(np.cov(found.T), expected, atol=0.5)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("redraw", [True, False])
+def test_what_g_learns_from_keeps_to_the_directions(redraw):
+    V, n_filled = directions = orthonormal(np.random.default_rng(0), 6)[:, ::-1], 3
+    images = np.zeros((8, 4, 4, 1), np.float32)
+    Z = np.float32([3, 0, 0, 4, 0, 0] @ V.T + np.zeros((8, 1)))
+    case = TrainingCase.of("bottleneck", keyed=True, streamed=False, learns=False)
+    (x, _) = indexed_batches(
+        images,
+        np.arange(8),
+        case=case,
+        embeddings=Z,
+        labels=None,
+        keyed=True,
+        pixel_range=(0.0, 1.0),
+        batch_size=8,
+        rng=np.random.RandomState(0),
+        redraw=redraw,
+        directions=directions,
+    )[0]
+    parts = np.split(x["embedding"] @ V, [n_filled], axis=1)
+    assert np.ptp(x["embedding"], axis=0).min() > 0.1
+    for part, length in zip(parts, (3, 4), strict=True):
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), length, rtol=1e-5)
+    # Of images that come in batches nothing is known but the directions.
+    x, _ = _prepare_images(
+        images,
+        None,
+        np.random.RandomState(0),
+        case=TrainingCase.of("bottleneck", keyed=True, streamed=True, learns=False),
+        n_components=6,
+        pixel_range=(0.0, 1.0),
+        learns=False,
+        largest_share=1.0,
+        directions=directions,
+    )
+    drawn = x["direction"] @ V
+    np.testing.assert_allclose(np.linalg.norm(drawn[:, :n_filled], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(drawn[:, n_filled:], 0, atol=1e-6)
 
 
 @pytest.mark.fast
